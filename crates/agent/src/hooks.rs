@@ -1,0 +1,225 @@
+//! The functions that the agent puts in front of the target's allocator.
+//!
+//! Each exported function only notes where its caller stands (its return address lies at the stack pointer) and
+//! jumps to the function that does the work.
+
+use core::arch::naked_asm;
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::Ordering;
+
+use crate::inject::{counts_live, fails};
+use crate::real::{self, ENOMEM, call, pool_size, set_errno};
+use crate::stack::{Caller, forget_rules};
+use crate::{start, thread};
+
+const NULL: *mut c_void = core::ptr::null_mut();
+
+/// Exports a function whose caller's stack pointer and frame pointer are passed on behind its own arguments, in
+/// the two registers named.
+macro_rules! export {
+    ($name:ident => $work:ident, $sp:literal, $bp:literal) => {
+        /// Stands in front of the target's function of the same name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                concat!("mov ", $sp, ", rsp"),
+                concat!("mov ", $bp, ", rbp"),
+                "jmp {work}",
+                work = sym $work,
+            )
+        }
+    };
+}
+
+export!(malloc => malloc_at, "rsi", "rdx");
+export!(valloc => valloc_at, "rsi", "rdx");
+export!(pvalloc => pvalloc_at, "rsi", "rdx");
+export!(calloc => calloc_at, "rdx", "rcx");
+export!(realloc => realloc_at, "rdx", "rcx");
+export!(aligned_alloc => aligned_alloc_at, "rdx", "rcx");
+export!(memalign => memalign_at, "rdx", "rcx");
+export!(reallocarray => reallocarray_at, "rcx", "r8");
+export!(posix_memalign => posix_memalign_at, "rcx", "r8");
+
+/// Makes an allocation of `bytes` unless it is to fail.
+#[inline]
+fn allocate(bytes: usize, sp: u64, bp: u64, real: impl FnOnce() -> *mut c_void) -> *mut c_void {
+    start::start();
+    if fails(bytes, Caller { sp, bp }) {
+        set_errno(ENOMEM);
+        return NULL;
+    }
+    let block = real();
+    came(block);
+    block
+}
+
+/// Counts a block that came to life, where a fault needs that.
+#[inline]
+fn came(block: *mut c_void) {
+    if let Some(shared) = counts_live().filter(|_| !block.is_null() && !thread::is_busy()) {
+        // SAFETY: the block has just been made by the same allocator.
+        let bytes = unsafe { call::malloc_usable_size(block) };
+        shared.control().live.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// Counts a block that goes, before it does: afterwards another thread may have it.
+#[inline]
+fn goes(block: *mut c_void) -> u64 {
+    match counts_live().filter(|_| !block.is_null() && !thread::is_busy()) {
+        Some(shared) => {
+            // SAFETY: the target frees a block that is still its own.
+            let bytes = unsafe { call::malloc_usable_size(block) } as u64;
+            shared.control().live.fetch_sub(bytes, Ordering::Relaxed);
+            bytes
+        }
+        None => 0,
+    }
+}
+
+extern "C" fn malloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
+    if thread::is_busy() {
+        return within(size, || {
+            // SAFETY: the target's arguments.
+            unsafe { call::malloc(size) }
+        });
+    }
+    // SAFETY: the target's arguments.
+    allocate(size, sp, bp, || unsafe { call::malloc(size) })
+}
+
+extern "C" fn calloc_at(count: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
+    let Some(bytes) = count.checked_mul(size) else {
+        // The overflow check stays the allocator's own, and is no allocation.
+        // SAFETY: the target's arguments.
+        return unsafe { call::calloc(count, size) };
+    };
+    if thread::is_busy() {
+        return within(bytes, || {
+            // SAFETY: the target's arguments.
+            unsafe { call::calloc(count, size) }
+        });
+    }
+    // SAFETY: the target's arguments.
+    allocate(bytes, sp, bp, || unsafe { call::calloc(count, size) })
+}
+
+/// What an allocator or the loader asks for while it works for the agent or the target: never failed, and taken
+/// from the pool while the real functions are still being looked up.
+#[cold]
+fn within(bytes: usize, real: impl FnOnce() -> *mut c_void) -> *mut c_void {
+    if real::are_known() { real() } else { real::from_pool(bytes) }
+}
+
+extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *mut c_void {
+    if let Some(old) = pool_size(block) {
+        let moved = malloc_at(size, sp, bp);
+        if !moved.is_null() {
+            // SAFETY: both blocks have so many bytes, and they are different ones.
+            unsafe { core::ptr::copy_nonoverlapping(block.cast::<u8>(), moved.cast(), old.min(size)) };
+        }
+        return moved;
+    }
+    if thread::is_busy() || (size == 0 && !block.is_null()) {
+        goes(block);
+        // SAFETY: the target's arguments. Of size 0 this frees: nothing is asked for.
+        return unsafe { call::realloc(block, size) };
+    }
+    start::start();
+    if fails(size, Caller { sp, bp }) {
+        // The old block stays as it is.
+        set_errno(ENOMEM);
+        return NULL;
+    }
+    let gone = goes(block);
+    // SAFETY: the target's arguments.
+    let moved = unsafe { call::realloc(block, size) };
+    if moved.is_null() {
+        if let Some(shared) = counts_live() {
+            shared.control().live.fetch_add(gone, Ordering::Relaxed);
+        }
+    } else {
+        came(moved);
+    }
+    moved
+}
+
+extern "C" fn reallocarray_at(
+    block: *mut c_void,
+    count: usize,
+    size: usize,
+    sp: u64,
+    bp: u64,
+) -> *mut c_void {
+    match count.checked_mul(size) {
+        Some(bytes) => realloc_at(block, bytes, sp, bp),
+        None => {
+            set_errno(ENOMEM);
+            NULL
+        }
+    }
+}
+
+extern "C" fn posix_memalign_at(
+    to: *mut *mut c_void,
+    alignment: usize,
+    size: usize,
+    sp: u64,
+    bp: u64,
+) -> c_int {
+    start::start();
+    if fails(size, Caller { sp, bp }) {
+        // By POSIX the error is returned; `errno` and `*to` stay as they are.
+        return ENOMEM;
+    }
+    // SAFETY: the target's arguments.
+    let result = unsafe { call::posix_memalign(to, alignment, size) };
+    if result == 0 {
+        // SAFETY: on success the function has written the block there.
+        came(unsafe { *to });
+    }
+    result
+}
+
+extern "C" fn aligned_alloc_at(alignment: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
+    // SAFETY: the target's arguments.
+    allocate(size, sp, bp, || unsafe { call::aligned_alloc(alignment, size) })
+}
+
+extern "C" fn memalign_at(alignment: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
+    // SAFETY: the target's arguments.
+    allocate(size, sp, bp, || unsafe { call::memalign(alignment, size) })
+}
+
+extern "C" fn valloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
+    // SAFETY: the target's arguments.
+    allocate(size, sp, bp, || unsafe { call::valloc(size) })
+}
+
+extern "C" fn pvalloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
+    // SAFETY: the target's arguments.
+    allocate(size, sp, bp, || unsafe { call::pvalloc(size) })
+}
+
+/// Stands in front of the target's `free`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free(block: *mut c_void) {
+    if pool_size(block).is_some() {
+        return;
+    }
+    goes(block);
+    // SAFETY: the target's argument.
+    unsafe { call::free(block) };
+}
+
+/// Stands in front of the loader's `dlclose`: other code may be loaded where the closed library was.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dlclose(handle: *mut c_void) -> c_int {
+    // SAFETY: the target's argument.
+    let result = unsafe { real::dlclose(handle) };
+    forget_rules();
+    result
+}
+

@@ -1,0 +1,165 @@
+//! The allocator that the target would have used: found behind the agent in the lookup order.
+
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+use crate::thread;
+
+unsafe extern "C" {
+    fn dlsym(handle: *mut c_void, name: *const u8) -> *mut c_void;
+    fn __errno_location() -> *mut c_int;
+}
+
+/// "The next definition after this library's".
+const RTLD_NEXT: *mut c_void = usize::MAX as *mut c_void;
+/// "The first definition".
+pub const RTLD_DEFAULT: *mut c_void = core::ptr::null_mut();
+
+/// No memory.
+pub const ENOMEM: c_int = 12;
+
+/// Sets `errno`.
+pub fn set_errno(to: c_int) {
+    // SAFETY: the C library returns the address of this thread's `errno`.
+    unsafe { *__errno_location() = to };
+}
+
+/// The address of a symbol of the target's, or null.
+pub fn symbol(handle: *mut c_void, name: &[u8]) -> *mut c_void {
+    debug_assert!(name.last() == Some(&0));
+    // SAFETY: `name` is NUL-terminated. What `dlsym` allocates meanwhile comes from the pool below.
+    thread::while_busy(|| unsafe { dlsym(handle, name.as_ptr()) })
+}
+
+/// One function behind the agent: looked up at its first use.
+pub struct Function {
+    address: AtomicPtr<c_void>,
+    name: &'static [u8],
+}
+
+impl Function {
+    const fn new(name: &'static [u8]) -> Function {
+        Function { address: AtomicPtr::new(core::ptr::null_mut()), name }
+    }
+
+    /// Its address; null if the target has none.
+    #[inline]
+    pub fn address(&self) -> *mut c_void {
+        let address = self.address.load(Ordering::Relaxed);
+        if address.is_null() { self.find() } else { address }
+    }
+
+    #[cold]
+    fn find(&self) -> *mut c_void {
+        let address = symbol(RTLD_NEXT, self.name);
+        self.address.store(address, Ordering::Relaxed);
+        address
+    }
+}
+
+macro_rules! functions {
+    ($($static:ident $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?, else $missing:expr;)*) => {
+        $(
+            static $static: Function = Function::new(concat!(stringify!($name), "\0").as_bytes());
+        )*
+        /// The real functions, by their own names.
+        pub mod call {
+            use super::*;
+            $(
+                /// The real function of this name.
+                ///
+                /// # Safety
+                /// The arguments must be what that function takes.
+                #[inline]
+                pub unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                    let address = super::$static.address();
+                    if address.is_null() {
+                        return $missing;
+                    }
+                    // SAFETY: a symbol of this name has this type by the C standard, POSIX or glibc's manual.
+                    let function = unsafe {
+                        core::mem::transmute::<*mut c_void, unsafe extern "C" fn($($type),*) $(-> $result)?>(address)
+                    };
+                    // SAFETY: the caller promises the arguments.
+                    thread::while_busy(|| unsafe { function($($argument),*) })
+                }
+            )*
+        }
+    };
+}
+
+const NULL: *mut c_void = core::ptr::null_mut();
+
+functions! {
+    MALLOC malloc(size: usize) -> *mut c_void, else NULL;
+    CALLOC calloc(count: usize, size: usize) -> *mut c_void, else NULL;
+    REALLOC realloc(block: *mut c_void, size: usize) -> *mut c_void, else NULL;
+    POSIX_MEMALIGN posix_memalign(to: *mut *mut c_void, alignment: usize, size: usize) -> c_int, else ENOMEM;
+    ALIGNED_ALLOC aligned_alloc(alignment: usize, size: usize) -> *mut c_void, else NULL;
+    MEMALIGN memalign(alignment: usize, size: usize) -> *mut c_void, else NULL;
+    VALLOC valloc(size: usize) -> *mut c_void, else NULL;
+    PVALLOC pvalloc(size: usize) -> *mut c_void, else NULL;
+    FREE free(block: *mut c_void), else ();
+    USABLE malloc_usable_size(block: *mut c_void) -> usize, else 0;
+}
+
+static DLCLOSE: Function = Function::new(b"dlclose\0");
+
+/// The loader's `dlclose`. What destructors allocate meanwhile is the target's own.
+///
+/// # Safety
+/// `handle` must be what `dlopen` returned to the target.
+pub unsafe fn dlclose(handle: *mut c_void) -> c_int {
+    let address = DLCLOSE.address();
+    if address.is_null() {
+        return -1;
+    }
+    // SAFETY: a symbol of this name has this type by POSIX; the caller promises the argument.
+    unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> c_int>(address)(handle) }
+}
+
+/// Whether the functions that the look-up itself may need have been looked up.
+pub fn are_known() -> bool {
+    let known = |function: &Function| !function.address.load(Ordering::Relaxed).is_null();
+    known(&MALLOC) && known(&CALLOC) && known(&REALLOC) && known(&FREE)
+}
+
+/// Room for what is asked for while the real allocator is being looked up.
+const POOL: usize = 1 << 16;
+
+#[repr(C, align(16))]
+struct Pool(core::cell::UnsafeCell<[u8; POOL]>);
+
+// SAFETY: each byte is handed out once, by an atomic counter; it is never taken back.
+unsafe impl Sync for Pool {}
+
+static POOL_MEMORY: Pool = Pool(core::cell::UnsafeCell::new([0; POOL]));
+static POOL_USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Zeroed memory that is never given back; null when the pool is used up.
+pub fn from_pool(size: usize) -> *mut c_void {
+    // 16 bytes in front keep the size, for `realloc`.
+    let Some(room) = size.checked_add(31).map(|n| n & !15) else { return NULL };
+    let at = POOL_USED.fetch_add(room, Ordering::Relaxed);
+    if at.checked_add(room).is_none_or(|end| end > POOL) {
+        return NULL;
+    }
+    // SAFETY: `at..at + room` lies in the pool, is aligned to 16 bytes and was given to nobody else.
+    unsafe {
+        let start = POOL_MEMORY.0.get().cast::<u8>().add(at);
+        start.cast::<usize>().write(size);
+        start.add(16).cast()
+    }
+}
+
+/// Whether `block` lies in the pool; then its size.
+#[inline]
+pub fn pool_size(block: *mut c_void) -> Option<usize> {
+    let start = POOL_MEMORY.0.get() as usize;
+    let offset = (block as usize).wrapping_sub(start);
+    if offset >= POOL || offset < 16 {
+        return None;
+    }
+    // SAFETY: a block of the pool has its size 16 bytes before it.
+    Some(unsafe { block.cast::<u8>().sub(16).cast::<usize>().read() })
+}

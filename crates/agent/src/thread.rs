@@ -1,0 +1,52 @@
+//! What the agent keeps for each thread: whether it is inside an allocator already.
+
+use core::arch::{asm, global_asm};
+
+// Thread-local variables are not in stable `no_std` Rust. One word in the initial-exec model costs two
+// instructions, and is always there in a library that is loaded at start.
+global_asm!(
+    ".section .tbss,\"awT\",@nobits",
+    ".p2align 3",
+    ".globl memtrial_thread_busy",
+    ".hidden memtrial_thread_busy",
+    ".type memtrial_thread_busy, @object",
+    ".size memtrial_thread_busy, 8",
+    "memtrial_thread_busy:",
+    ".zero 8",
+    ".text",
+);
+
+fn word() -> *mut u64 {
+    let address: *mut u64;
+    // SAFETY: reads the thread pointer and adds the variable's fixed offset from it.
+    unsafe {
+        asm!("mov {0}, qword ptr fs:[0]", "add {0}, qword ptr [rip + memtrial_thread_busy@GOTTPOFF]",
+            out(reg) address, options(nostack, pure, readonly));
+    }
+    address
+}
+
+/// The lowest address that the C library keeps for this thread: a thread's stack lies below it.
+pub fn control_block() -> u64 {
+    let address;
+    // SAFETY: the first word of the control block is its own address, by the ABI.
+    unsafe { asm!("mov {0}, qword ptr fs:[0]", out(reg) address, options(nostack, pure, readonly)) };
+    address
+}
+
+/// Whether this thread is inside an allocator, so that calls are the allocator's own.
+pub fn is_busy() -> bool {
+    // SAFETY: the word belongs to this thread alone.
+    unsafe { *word() != 0 }
+}
+
+/// Marks this thread as inside an allocator while `work` runs.
+#[inline]
+pub fn while_busy<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: the word belongs to this thread alone; a signal handler that comes in between leaves it as it was.
+    unsafe { *word() += 1 };
+    let result = work();
+    // SAFETY: as above.
+    unsafe { *word() -= 1 };
+    result
+}

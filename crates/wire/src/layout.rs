@@ -1,0 +1,312 @@
+//! The memory that the agent and the controller share: one file, mapped by both.
+//!
+//! The file is sparse; only what is used takes room. All that both sides write is atomic, and every table is
+//! append-only while a target runs, so neither side ever waits for a lock of the other.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::fault::FaultCode;
+
+/// First word of the file.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"memtrial");
+
+/// Changes with every change of this file, so that an agent never misreads a controller's memory.
+pub const VERSION: u32 = 1;
+
+/// The environment variable that holds the path of the file.
+pub const CONTROL_VARIABLE: &str = "MEMTRIAL_CONTROL";
+
+/// Sixth argument of the agent's own system calls, by which a seccomp filter lets them pass: the kernel ignores
+/// the argument in every call that the agent makes.
+pub const AGENT_MARK: u64 = 0x6d65_6d74;
+
+/// Frames kept of a stack; a deeper one is cut at its outer end.
+pub const MAX_DEPTH: usize = 64;
+
+/// Entries of the site table (a power of two).
+pub const SITES: usize = 1 << 18;
+/// Words of the frame pool.
+pub const FRAMES: usize = 1 << 23;
+/// Entries of the module table.
+pub const MODULES: usize = 1 << 10;
+/// Entries of the sequence: site index of each ordinal.
+pub const SEQUENCE: usize = 1 << 26;
+/// Entries of the plan (a power of two).
+pub const PLAN: usize = 1 << 24;
+/// Most snapshots that run at once.
+pub const SLOTS: usize = 64;
+
+/// What the agent is to do.
+pub mod mode {
+    /// Record every allocation, fail none.
+    pub const CENSUS: u32 = 1;
+    /// Record every allocation, and make a snapshot at each that the plan names.
+    pub const SNAPSHOT: u32 = 2;
+    /// Fail the one allocation that is named, and what the fault adds to it.
+    pub const ANCHORED: u32 = 3;
+    /// Fail what the fault chooses.
+    pub const CHOSEN: u32 = 4;
+}
+
+/// Why snapshots of the target are not honest at some point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Obstacle {
+    /// Another thread would be missing in a clone.
+    Threads = 1,
+    /// A child of the target is no child of its clone.
+    Children = 2,
+    /// A pipe, socket or other descriptor that a clone would share.
+    Descriptor = 3,
+    /// A file open for writing.
+    Writable = 4,
+    /// A device.
+    Device = 5,
+    /// The descriptors can't be listed, or are too many.
+    Unlisted = 6,
+    /// The kernel refused to clone.
+    CloneRefused = 7,
+    /// A forked child of the target: its clones would be children of the target.
+    Forked = 8,
+    /// The controller saw a system call whose effect a clone would share; it says which.
+    Noticed = 9,
+}
+
+impl Obstacle {
+    /// Every obstacle.
+    pub const ALL: [Obstacle; 9] = [
+        Obstacle::Threads,
+        Obstacle::Children,
+        Obstacle::Descriptor,
+        Obstacle::Writable,
+        Obstacle::Device,
+        Obstacle::Unlisted,
+        Obstacle::CloneRefused,
+        Obstacle::Forked,
+        Obstacle::Noticed,
+    ];
+
+    /// The reason as the report gives it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Obstacle::Threads => "another thread was running",
+            Obstacle::Children => "it had child processes",
+            Obstacle::Descriptor => "it held a pipe, socket or event descriptor",
+            Obstacle::Writable => "it held a file open for writing",
+            Obstacle::Device => "it held a device open",
+            Obstacle::Unlisted => "its descriptors could not be listed",
+            Obstacle::CloneRefused => "the kernel refused to clone it",
+            Obstacle::Forked => "the allocation was made in a process that it forked or followed",
+            Obstacle::Noticed => "it had made a system call whose effect clones share",
+        }
+    }
+
+    /// The obstacle written as `code`.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Obstacle> {
+        Self::ALL.into_iter().find(|&obstacle| obstacle as u32 == code)
+    }
+}
+
+/// The head of the file.
+#[repr(C)]
+pub struct Control {
+    /// [`MAGIC`]
+    pub magic: u64,
+    /// [`VERSION`]
+    pub version: u32,
+    /// One of [`mode`].
+    pub mode: u32,
+    /// The fault.
+    pub fault: FaultCode,
+    /// Site of the allocation to fail, in [`mode::ANCHORED`].
+    pub target_site: u64,
+    /// Which allocation at that site, from 1.
+    pub target_nth: u64,
+    /// Entries of the plan that are in use, less one; 0 when there is no plan.
+    pub plan_mask: u64,
+    /// Most bytes that an injection may write to one file.
+    pub write_limit: u64,
+    /// Most bytes of private memory that an injection may have.
+    pub data_limit: u64,
+    /// Device and inode of the file that is the target's stdout, then of its stderr.
+    pub outputs: [[u64; 2]; 2],
+    /// Most snapshots at once; at most [`SLOTS`].
+    pub jobs: u32,
+    /// Bytes used of `follow`; 0: only the first program image that loads the agent is on trial.
+    pub follow_len: u32,
+    /// Process id of the target.
+    pub root_pid: AtomicU32,
+    /// Set by the first program image that loads the agent.
+    pub claimed: AtomicU32,
+
+    /// Program images that loaded the agent and are on trial.
+    pub images: AtomicU32,
+    /// Set when the agent found no way to unwind (a C library before glibc 2.35).
+    pub no_unwinder: AtomicU32,
+    /// Allocations made so far: the last ordinal.
+    pub allocations: AtomicU64,
+    /// Bytes asked for so far.
+    pub bytes: AtomicU64,
+    /// Bytes live in the heap, for `limit=`.
+    pub live: AtomicU64,
+    /// Allocations failed.
+    pub failed: AtomicU64,
+    /// Site of the first failed allocation; 0 until then.
+    pub first_failed_site: AtomicU64,
+    /// Which allocation at that site.
+    pub first_failed_nth: AtomicU64,
+
+    /// Modules, frames and sites in use.
+    pub modules_used: AtomicU64,
+    /// Words of the frame pool in use.
+    pub frames_used: AtomicU64,
+    /// Sites in use.
+    pub sites_used: AtomicU64,
+    /// Allocations that found no room in the tables.
+    pub lost: AtomicU64,
+    /// Stacks cut because a frame had no unwinding rule.
+    pub cut: AtomicU64,
+
+    /// Set by the controller when a system call of the target ends honest snapshots.
+    pub noticed: AtomicU32,
+    /// The first [`Obstacle`] met.
+    pub obstacle: AtomicU32,
+    /// Ordinal at which it was met.
+    pub obstacle_at: AtomicU64,
+    /// Futex: goes up each time the controller frees a slot.
+    pub freed: AtomicU32,
+    /// Explicit padding.
+    pub reserved: AtomicU32,
+
+    /// Globs of `--follow`, each followed by NUL.
+    pub follow: [u8; 1024],
+    /// Folder of the slots' output files, NUL-terminated.
+    pub slot_folder: [u8; 256],
+}
+
+/// One entry of the site table: an open-addressed hash table probed linearly.
+#[repr(C)]
+pub struct Site {
+    /// Hash of the stack; 0 when free.
+    pub hash: AtomicU64,
+    /// Allocations made here.
+    pub count: AtomicU64,
+    /// Bytes asked for here.
+    pub bytes: AtomicU64,
+    /// Ordinal of the first.
+    pub first: AtomicU64,
+    /// First frame in the pool.
+    pub frames: AtomicU64,
+    /// Frames of the stack; 0 until they are written.
+    pub depth: AtomicU64,
+}
+
+/// A module that frames refer to.
+#[repr(C)]
+pub struct Module {
+    /// Identity hash; 0 when free, written last.
+    pub identity: AtomicU64,
+    /// Bytes used of `build_id`.
+    pub build_id_len: AtomicU32,
+    /// Bytes used of `path`.
+    pub path_len: AtomicU32,
+    /// The build id.
+    pub build_id: [u8; 32],
+    /// The path it was loaded from.
+    pub path: [u8; 464],
+}
+
+/// States of [`Slot::state`].
+pub mod slot {
+    /// No snapshot here.
+    pub const FREE: u32 = 0;
+    /// Taken by the target; the snapshot is being made, or runs.
+    pub const TAKEN: u32 = 1;
+    /// The snapshot could not be made private, and ended at once.
+    pub const NOT_PRIVATE: u32 = 2;
+}
+
+/// One running snapshot.
+#[repr(C)]
+pub struct Slot {
+    /// One of [`slot`].
+    pub state: AtomicU32,
+    /// Its process id; 0 until known.
+    pub pid: AtomicU32,
+    /// Site of the failed allocation.
+    pub site: AtomicU64,
+    /// Which allocation at that site.
+    pub nth: AtomicU64,
+    /// Its ordinal.
+    pub ordinal: AtomicU64,
+    /// Bytes that the target had written to stdout and stderr before.
+    pub written: [AtomicU64; 2],
+    /// When it was made: nanoseconds of CLOCK_MONOTONIC.
+    pub started: AtomicU64,
+    /// Explicit padding.
+    pub reserved: AtomicU64,
+}
+
+/// A frame as the pool keeps it: the module's index above [`OFFSET_BITS`] bits of offset.
+pub const OFFSET_BITS: u32 = 48;
+
+/// Index that stands for "in no module".
+pub const NO_MODULE: u64 = 0xffff;
+
+/// Packs a frame.
+#[inline]
+#[must_use]
+pub const fn pack_frame(module: u64, offset: u64) -> u64 {
+    (module << OFFSET_BITS) | (offset & ((1 << OFFSET_BITS) - 1))
+}
+
+/// Unpacks a frame into module index and offset.
+#[must_use]
+pub const fn unpack_frame(frame: u64) -> (u64, u64) {
+    (frame >> OFFSET_BITS, frame & ((1 << OFFSET_BITS) - 1))
+}
+
+/// Where each part begins, in bytes from the start of the file.
+pub mod offset {
+    use super::{FRAMES, MODULES, Module, PLAN, SEQUENCE, SITES, SLOTS, Site, Slot};
+    use core::mem::size_of;
+
+    /// The slots, behind the head.
+    pub const SLOTS_AT: usize = 4096;
+    /// The module table.
+    pub const MODULES_AT: usize = SLOTS_AT + SLOTS * size_of::<Slot>();
+    /// The site table.
+    pub const SITES_AT: usize = MODULES_AT + MODULES * size_of::<Module>();
+    /// The frame pool.
+    pub const FRAMES_AT: usize = SITES_AT + SITES * size_of::<Site>();
+    /// The plan.
+    pub const PLAN_AT: usize = FRAMES_AT + FRAMES * 8;
+    /// The sequence.
+    pub const SEQUENCE_AT: usize = PLAN_AT + PLAN * 8;
+    /// Length of the file.
+    pub const END: usize = SEQUENCE_AT + SEQUENCE * 4;
+}
+
+const _: () = assert!(core::mem::size_of::<Control>() <= offset::SLOTS_AT);
+const _: () = assert!(offset::MODULES_AT % 64 == 0 && offset::SITES_AT % 64 == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_packing() {
+        assert_eq!(unpack_frame(pack_frame(17, 0x1234_5678)), (17, 0x1234_5678));
+        assert_eq!(unpack_frame(pack_frame(NO_MODULE, 0x7fff_ffff_f000)), (NO_MODULE, 0x7fff_ffff_f000));
+    }
+
+    #[test]
+    fn every_obstacle_has_a_code_of_its_own() {
+        for obstacle in Obstacle::ALL {
+            assert_eq!(Obstacle::from_code(obstacle as u32), Some(obstacle));
+        }
+        assert_eq!(Obstacle::from_code(0), None);
+    }
+}

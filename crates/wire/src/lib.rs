@@ -1,0 +1,9 @@
+//! What the agent and the controller share: the layout of their memory, faults, and names of things.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod decision;
+pub mod fault;
+pub mod glob;
+pub mod layout;
+pub mod site;

@@ -1,0 +1,5 @@
+// Complains on stderr, leaves the item out, and ends with status 1.
+// expect: handled
+// never: crashed,corrupted,hung,silent,misreported,asserted,aborted,damaged,unreached
+#define CHECKED 1
+#include "silent_complains.c"
