@@ -33,6 +33,77 @@ pub enum Verdict {
     Handled,
 }
 
+impl Verdict {
+    /// Every verdict, worst first.
+    pub const ALL: [Verdict; 11] = [
+        Verdict::Crashed,
+        Verdict::Corrupted,
+        Verdict::Hung,
+        Verdict::Damaged,
+        Verdict::Silent,
+        Verdict::Misreported,
+        Verdict::Asserted,
+        Verdict::Aborted,
+        Verdict::Unreached,
+        Verdict::Tolerated,
+        Verdict::Handled,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Crashed => "crashed",
+            Verdict::Corrupted => "corrupted",
+            Verdict::Hung => "hung",
+            Verdict::Damaged => "damaged",
+            Verdict::Silent => "silent",
+            Verdict::Misreported => "misreported",
+            Verdict::Asserted => "asserted",
+            Verdict::Aborted => "aborted",
+            Verdict::Unreached => "unreached",
+            Verdict::Tolerated => "tolerated",
+            Verdict::Handled => "handled",
+        }
+    }
+}
+
+/// Which verdicts pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// For programs that mean to report errors.
+    #[default]
+    Graceful,
+    /// For programs that stop at the first failed allocation and are restarted.
+    Abort,
+    /// Every failed allocation must surface as an error.
+    Strict,
+}
+
+impl Policy {
+    /// Whether a verdict passes. `unreached` is neither passed nor failed: it is listed.
+    #[must_use]
+    pub fn passes(self, verdict: Verdict) -> bool {
+        match verdict {
+            Verdict::Handled | Verdict::Unreached => true,
+            Verdict::Tolerated => self != Policy::Strict,
+            Verdict::Aborted => self == Policy::Abort,
+            _ => false,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Policy::Graceful => "graceful",
+            Policy::Abort => "abort",
+            Policy::Strict => "strict",
+        }
+    }
+}
+
 /// How loud a `silent` outcome was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +207,30 @@ pub struct Difference {
     pub injection: Vec<String>,
 }
 
-/// Outcomes of one verdict at one site, with evidence and the command that reproduces it.
+/// What one injection was observed to do: a line of `outcomes.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Hash of the failed allocation's stack, in hex; the site id is its start.
+    pub hash: String,
+    /// Which allocation at that site, from 1; 0 for a fault that chooses by itself and failed none.
+    pub nth: u64,
+    /// Its number in the reference run, from 1; 0 if unknown.
+    pub ordinal: u64,
+    /// How the injection was made.
+    pub way: Way,
+    /// What ended the process.
+    pub end: End,
+    /// The outcome judged.
+    pub verdict: Verdict,
+    /// For `silent`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grade: Option<Grade>,
+    /// What a snapshot had shown, where this rerun shows something else.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instead_of: Option<Verdict>,
+}
+
+/// Outcomes of one verdict at one site (crashes: at one crash site), with evidence and the command that reproduces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The outcome judged.
@@ -148,8 +242,10 @@ pub struct Finding {
     pub site: String,
     /// Which allocation at that site: the first of the outcomes.
     pub nth: u64,
-    /// How many injections at this site had this verdict.
+    /// How many injections had this verdict here.
     pub injections: u64,
+    /// All failed allocations that the finding stands for, as `SITE:NTH`: the first of each site.
+    pub sites: Vec<String>,
     /// Whether a plain rerun of the first of them gave the same verdict.
     pub confirmed: bool,
     /// What ended the process.
@@ -173,7 +269,7 @@ pub struct Finding {
 }
 
 /// The run without a fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// How it ended.
     pub end: End,
@@ -214,7 +310,7 @@ pub struct Coverage {
 }
 
 /// A whole run, as `memtrial show` reads it back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -225,7 +321,7 @@ pub struct Report {
     /// The fault injected, as `--fault` takes it.
     pub fault: String,
     /// The policy applied.
-    pub policy: String,
+    pub policy: Policy,
     /// The run without a fault.
     pub reference: Reference,
     /// What was tested.

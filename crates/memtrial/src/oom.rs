@@ -1,0 +1,221 @@
+//! `memtrial oom`: from the command line to the trial, and from its report to the terminal.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use anstream::{eprintln, print, println};
+use memtrial_report::model::Outcome;
+use memtrial_report::store::{self, Store};
+use memtrial_report::{json, terminal};
+use memtrial_target::launch::Program;
+use memtrial_target::scratch::{self, Scratch};
+use memtrial_target::{keeper, preflight, processes};
+use memtrial_trials::oom::campaign::{self, Trial};
+use memtrial_trials::oom::lab::Lab;
+use memtrial_trials::oom::options::{Options, Selection};
+use memtrial_trials::oom::under::{self, Debugger};
+
+use crate::arguments::Oom;
+use crate::exit::ExitStatus;
+use crate::failure::Failure;
+use crate::progress::Reporter;
+
+/// The agent's library, built along with this executable.
+static AGENT: &[u8] = include_bytes!(env!("MEMTRIAL_AGENT_LIBRARY"));
+
+/// Runs the trial.
+pub fn run(arguments: Oom) -> Result<ExitStatus, Failure> {
+    let session = Session::begin(arguments)?;
+    // From here on nothing outlives us: see `keeper`.
+    let path = keeper::enter().map_err(|error| barred("cannot set up a scratch folder", &error))?;
+    let result = in_scratch(session, &path);
+    processes::end_all();
+    scratch::remove(&path);
+    result
+}
+
+/// What is known before anything runs.
+struct Session {
+    arguments: Oom,
+    options: Options,
+    program: Program,
+    folder: PathBuf,
+    /// Outcomes of the run that is gone on with.
+    known: Vec<Outcome>,
+}
+
+impl Session {
+    fn begin(arguments: Oom) -> Result<Session, Failure> {
+        let folder = arguments.output.clone().unwrap_or_else(|| store::DEFAULT_FOLDER.into());
+        let folder = std::path::absolute(&folder)
+            .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))?;
+        let (options, known) = if arguments.resume {
+            let (known, unreadable) = store::read_outcomes(&folder)?;
+            if unreadable > 0 {
+                eprintln!("warning: {unreadable} outcomes could not be read, and are made again");
+            }
+            (store::read_run(&folder)?, known)
+        } else {
+            (options(&arguments)?, Vec::new())
+        };
+        let program = program(&options)?;
+        Ok(Session { arguments, options, program, folder, known })
+    }
+
+    /// Whether the results are kept: one failure made again leaves those of the run it is from alone.
+    fn keeps_results(&self) -> bool {
+        !self.arguments.list && (self.arguments.at.is_none() || self.arguments.output.is_some())
+    }
+}
+
+fn barred(what: &str, error: &io::Error) -> Failure {
+    Failure::new(ExitStatus::Barred, format!("{what}: {error}"))
+}
+
+fn options(arguments: &Oom) -> Result<Options, Failure> {
+    let usage = |message: String| Failure::new(ExitStatus::Usage, message).help("see `memtrial oom --help`");
+    let fault = arguments.fault.parse().map_err(|error| usage(format!("--fault {}: {error}", arguments.fault)))?;
+    let selection = match (&arguments.at, arguments.allocs, arguments.per_site, arguments.every) {
+        (Some((site, nth)), ..) => Selection::At(site.clone(), *nth),
+        (_, Some((from, to)), ..) => Selection::Ordinals(from, to),
+        (_, _, Some(most), _) => Selection::PerSite(most),
+        (.., true) => Selection::Every,
+        _ => Selection::PerSite(1),
+    };
+    let folder = std::env::current_dir().map_err(|error| usage(format!("the current folder: {error}")))?;
+    let jobs = match arguments.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => std::thread::available_parallelism().map_or(1, usize::from).min(64),
+    };
+    Ok(Options {
+        command: arguments.command.clone(),
+        environment: environment(),
+        folder,
+        mode: arguments.mode(),
+        fault,
+        selection,
+        only: arguments.only.clone(),
+        skip: arguments.skip.clone(),
+        sample: arguments.sample,
+        max_time: arguments.max_time,
+        timeout: arguments.timeout,
+        policy: arguments.policy(),
+        expect_exit: arguments.expect_exit.clone(),
+        expect_stderr: arguments.expect_stderr.clone(),
+        check: arguments.check.clone(),
+        follow: arguments.follow.clone(),
+        jobs,
+    })
+}
+
+/// The environment; what is not text is left out, for `run.json` could not keep it.
+fn environment() -> Vec<(String, String)> {
+    let text = |value: OsString| value.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+fn program(options: &Options) -> Result<Program, Failure> {
+    let Some(name) = options.command.first() else {
+        return Err(Failure::new(ExitStatus::Usage, "no command").help("memtrial oom -- PROGRAM ARGUMENTS…"));
+    };
+    let search = options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
+    let fit = preflight::examine(OsStr::new(name), search)?;
+    Ok(Program {
+        path: fit.program,
+        arguments: options.command.iter().map(OsString::from).collect(),
+        environment: options.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        folder: options.folder.clone(),
+    })
+}
+
+fn in_scratch(session: Session, path: &Path) -> Result<ExitStatus, Failure> {
+    let scratch =
+        Scratch::create(path).map_err(|error| barred(&format!("cannot make {}", path.display()), &error))?;
+    let stdin = input(&session).map_err(|error| barred("cannot read stdin", &error))?;
+    let program = session.program.clone();
+    let follow = if session.arguments.under().is_some() && session.options.follow.is_empty() {
+        // A debugger may start the target again and again; each time it is the one on trial.
+        vec![program.path.to_string_lossy().into_owned()]
+    } else {
+        session.options.follow.clone()
+    };
+    let mut lab = Lab::new(scratch, AGENT, &mut stdin.as_slice(), program, &follow)
+        .map_err(|error| barred("cannot fill the scratch folder", &error))?;
+    if session.arguments.list {
+        list(&session, &mut lab)
+    } else if let Some(debugger) = session.arguments.under() {
+        debug(&session, &mut lab, debugger)
+    } else {
+        try_all(&session, &mut lab, &stdin)
+    }
+}
+
+/// All of stdin, so that every run reads the same; nothing if it is a terminal.
+fn input(session: &Session) -> io::Result<Vec<u8>> {
+    if session.arguments.resume {
+        return Ok(store::read_stdin(&session.folder));
+    }
+    let mut bytes = Vec::new();
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        stdin.lock().read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn list(session: &Session, lab: &mut Lab) -> Result<ExitStatus, Failure> {
+    let (report, sites) = campaign::list(&session.options, lab)?;
+    if session.arguments.json {
+        println!("{}", printed(json::census(&report, &sites))?);
+    } else {
+        print!("{}", terminal::census(&report, &sites));
+    }
+    Ok(ExitStatus::Passed)
+}
+
+fn printed<E: std::fmt::Display>(text: Result<String, E>) -> Result<String, Failure> {
+    text.map_err(|error| Failure::new(ExitStatus::Bug, format!("cannot print the report: {error}")))
+}
+
+fn debug(session: &Session, lab: &mut Lab, debugger: Debugger) -> Result<ExitStatus, Failure> {
+    let mut prepared = under::prepare(&session.options, lab, debugger)?;
+    let name = prepared.command.get_program().to_string_lossy().into_owned();
+    let status = prepared.command.status().map_err(|error| {
+        Failure::new(ExitStatus::Barred, format!("cannot run {name}: {error}")).help(format!("install {name}"))
+    })?;
+    eprintln!("memtrial: {name} ended with {status}");
+    Ok(ExitStatus::Passed)
+}
+
+fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus, Failure> {
+    let mut store = match (session.keeps_results(), session.arguments.resume) {
+        (false, _) => None,
+        (true, true) => Some(Store::open(&session.folder)?),
+        (true, false) => Some(Store::create(&session.folder)?),
+    };
+    let mut kept_stdin = None;
+    if let Some(store) = &store {
+        store.keep_run(&session.options)?;
+        if !stdin.is_empty() {
+            kept_stdin = Some(store.keep_stdin(stdin)?.to_string_lossy().into_owned());
+        }
+    }
+    let mut reporter = Reporter::new(store.as_mut(), session.options.policy, session.arguments.quiet);
+    let result =
+        campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
+    reporter.finish();
+    let Trial { mut report, outputs } = result?;
+    if let Some(store) = &store {
+        store.finish(&mut report, &outputs)?;
+    }
+    if session.arguments.json {
+        println!("{}", printed(json::report(&report))?);
+    } else {
+        print!("{}", terminal::report(&report));
+        if let Some(store) = &store {
+            eprintln!("results in {}", store.folder().display());
+        }
+    }
+    Ok(ExitStatus::from_code(report.exit_status))
+}
