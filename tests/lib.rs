@@ -1,1 +1,3 @@
-//! end to end
+//! What the end-to-end tests are made with.
+
+pub mod harness;

@@ -7,7 +7,6 @@
 #endif
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +20,7 @@ int main(void)
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        strcpy(job, "work");
+        *(volatile char *)job = 'w'; // volatile: no compiler may leave the store out
         _exit(0);
     }
     waitpid(child, NULL, 0); // the status is thrown away

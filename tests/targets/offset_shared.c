@@ -2,6 +2,7 @@
 // memory runs out.
 // expect: silent,handled
 // never: crashed,corrupted,hung,misreported,asserted,aborted,damaged,unreached
+// options: --every
 #ifndef CHECKED
 #define CHECKED 0 // the good twin sets 1
 #endif

@@ -2,6 +2,7 @@
 // runs out.
 // expect: silent,handled
 // never: crashed,corrupted,hung,misreported,asserted,aborted,damaged,unreached
+// options: --every
 // run: < the quick brown fox jumps\nover it\n
 #ifndef CHECKED
 #define CHECKED 0 // the good twin sets 1

@@ -122,7 +122,8 @@ fn reopen(descriptor: &Descriptor, slot: usize, control: &Control) -> bool {
             system::O_RDWR | system::O_TRUNC | system::O_CLOEXEC,
         ),
         None => {
-            system::open(Path::of_descriptor(descriptor.fd).bytes(), descriptor.flags | system::O_CLOEXEC)
+            let flags = descriptor.flags & !system::O_NOFOLLOW | system::O_CLOEXEC;
+            system::open(Path::of_descriptor(descriptor.fd).bytes(), flags)
         }
     };
     let Ok(opened) = opened else { return false };

@@ -40,6 +40,8 @@ pub const O_TRUNC: u64 = 0o1000;
 pub const O_CLOEXEC: u64 = 0o2_000_000;
 /// A descriptor that only names a file.
 pub const O_PATH: u64 = 0o10_000_000;
+/// Fails where the path is a symbolic link, as those in /proc/self/fd are.
+pub const O_NOFOLLOW: u64 = 0o400_000;
 /// Must be a folder.
 pub const O_DIRECTORY: u64 = 0o200_000;
 /// "No child processes".
@@ -63,9 +65,10 @@ unsafe fn call(number: u64, a: [u64; 6]) -> i64 {
     let result;
     // SAFETY: the x86-64 system call convention; the caller answers for the arguments.
     unsafe {
-        asm!("syscall", inlateout("rax") number.cast_signed() => result,
-            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
-            lateout("rcx") _, lateout("r11") _, options(nostack));
+        // The mark must not stay behind in its register: the target's next call might pass for the agent's.
+        asm!("syscall", "xor r9d, r9d", inlateout("rax") number.cast_signed() => result,
+            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4],
+            inlateout("r9") a[5] => _, lateout("rcx") _, lateout("r11") _, options(nostack));
     }
     result
 }

@@ -111,8 +111,9 @@ fn write_finding(out: &mut String, finding: &Finding) -> fmt::Result {
     let place = place(finding);
     write!(out, "{BAD}{}{BAD:#}{}", finding.verdict.word(), grade(finding.grade))?;
     writeln!(out, "  {STRONG}{place}{STRONG:#}  {}", how(finding))?;
-    if let Some(note) = &finding.note {
-        writeln!(out, "  {note}")?;
+    let message = finding.crash.as_ref().and_then(|crash| crash.message.as_ref());
+    for said in finding.note.iter().chain(message.filter(|message| finding.note.as_ref() != Some(message))) {
+        writeln!(out, "  {}", printable(said))?;
     }
     writeln!(out, "  {}", stands_for(finding))?;
     write_stack(out, "allocation that failed", &finding.stack)?;
@@ -147,14 +148,15 @@ fn grade(grade: Option<Grade>) -> &'static str {
     }
 }
 
-/// Where to look first: the crash if there is one, else the allocation; `file:line` if known.
+/// Where to look first: the crash if there is one, else the allocation; `file:line` if known. The first frame
+/// that is not the system's, and if that has no name, the next one that has.
 fn place(finding: &Finding) -> String {
     let stack = finding.crash.as_ref().map_or(&finding.stack, |crash| &crash.stack);
-    let outer = |frame: &&Frame| frame.file.is_some() && !is_system(frame);
-    let frame = stack.iter().find(outer).or_else(|| stack.iter().find(|frame| frame.function.is_some() && !is_system(frame)));
-    match frame.or_else(|| stack.first()) {
-        Some(frame) => short(frame),
-        None => "unknown place".to_owned(),
+    let mut ours = stack.iter().filter(|frame| !is_system(frame) && !frame.module.is_empty());
+    let Some(first) = ours.next().or_else(|| stack.first()) else { return "unknown place".to_owned() };
+    match ours.find(|frame| frame.function.is_some()) {
+        Some(named) if first.function.is_none() => format!("{} below {}", short(first), short(named)),
+        _ => short(first),
     }
 }
 
@@ -174,9 +176,6 @@ fn how(finding: &Finding) -> String {
 }
 
 fn write_crash(out: &mut String, verdict: Verdict, crash: &Crash) -> fmt::Result {
-    if let Some(message) = &crash.message {
-        writeln!(out, "  {message}")?;
-    }
     let title = if verdict == Verdict::Crashed { "crashed in" } else { "gave up in" };
     write_stack(out, title, &crash.stack)
 }

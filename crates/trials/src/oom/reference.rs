@@ -46,26 +46,33 @@ struct Observation {
     touched: BTreeSet<PathBuf>,
 }
 
-/// Runs the target twice without a fault. The first run shows whether it writes files, and where: from then on
-/// each run gets those folders to itself.
+/// Runs the target without a fault. A scout shows whether it writes files, and where: from then on each run gets
+/// those folders to itself, and none else. Then two runs like all that follow are held against each other; the
+/// scout is one of them if it had the same folders.
 ///
 /// # Errors
 /// When it does not run, or not as it should.
 pub fn establish(lab: &mut Lab, watch: &mut Watch, limit: Duration, allowed: &[i32]) -> Result<Established, CampaignError> {
     let mut warnings = Vec::new();
-    let first = observe_first(lab, watch, limit, &mut warnings)?;
-    check(&first, allowed)?;
-    let writes_files = !first.touched.is_empty();
-    let private = if writes_files { folders_of(&first.touched, lab) } else { Vec::new() };
+    let scout = observe_first(lab, watch, limit, &mut warnings)?;
+    check(&scout, allowed)?;
+    let writes_files = !scout.touched.is_empty();
+    let private = if writes_files { folders_of(&scout.touched, lab) } else { Vec::new() };
+    let same_folders = private == lab.private();
     lab.set_private(private);
-    let second = match observe(lab, watch, &Kind::census(limit)) {
-        Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation() => {
-            lab.set_private(Vec::new());
-            observe(lab, watch, &Kind::census(limit))?
-        }
-        other => other?,
+    let mut observe_next = |lab: &mut Lab| {
+        let run = match observe(lab, watch, &Kind::census(limit)) {
+            Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation() => {
+                lab.set_private(Vec::new());
+                observe(lab, watch, &Kind::census(limit))?
+            }
+            other => other?,
+        };
+        check(&run, allowed)?;
+        Ok::<_, CampaignError>(run)
     };
-    check(&second, allowed)?;
+    let first = if same_folders { scout } else { observe_next(lab)? };
+    let second = observe_next(lab)?;
     if writes_files && lab.private().is_empty() {
         let why = "the target writes files, and this machine allows no private folders (root or user namespaces): \
                    all runs share its folders and run one at a time";
@@ -174,7 +181,7 @@ fn compare(first: Observation, second: Observation, mut warnings: Vec<String>, w
     let stderr = agree("stderr", first.stderr == second.stderr).then_some(first.stderr);
     let mut files = first.files;
     let mut other = second.files;
-    // The first run may have had more folders to itself: only what both have written can be held against others.
+    // Only what both have written can be held against others.
     files.retain(|path, contents| match other.remove(path) {
         Some(same) => agree(&path.display().to_string(), same == *contents),
         None => false,

@@ -45,6 +45,8 @@ pub fn prepare(options: &Options, lab: &mut Lab, debugger: Debugger) -> Result<P
         Kind { mode: mode::ANCHORED, fault: options.fault, anchor, filtered: false, traced: false, limit: None };
     let path = lab.scratch().path().join("memory");
     let memory = lab.memory(&path, &kind)?;
+    // The debugger waits for its own children, and wants to hear of them.
+    drop(watch);
     let command = command(lab, &memory, debugger);
     Ok(Prepared { command, _memory: memory })
 }
@@ -75,7 +77,8 @@ fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> Command {
         }
         Debugger::Valgrind => {
             let mut command = Command::new("valgrind");
-            command.args(["-q", "--leak-check=full"]);
+            // It would put its own `malloc` in the place of the agent's as well as of the C library's.
+            command.args(["-q", "--leak-check=full", "--soname-synonyms=somalloc=nouserintercepts"]);
             command.env("LD_PRELOAD", lab.agent()).env(CONTROL_VARIABLE, memory.path());
             command
         }
