@@ -16,7 +16,11 @@ fn main() -> ExitCode {
     let help = Memtrial::new(&std::env::temp_dir(), "oom --help").run().stdout;
     let trials = all().into_iter().flat_map(|target| {
         // An option that memtrial does not have is awaited, and the tests that need it say so.
-        let missing = target.options.iter().find(|word| word.starts_with("--") && !help.contains(&format!("{word} ")) && !help.contains(&format!("{word}\n")));
+        let missing = target.options.iter().find(|word| {
+            word.starts_with("--")
+                && !help.contains(&format!("{word} "))
+                && !help.contains(&format!("{word}\n"))
+        });
         let kind = missing.map(|option| format!("awaits {option}")).unwrap_or_default();
         let ignored = missing.is_some();
         let test = |name: String, body: fn(&Workshop, &Target)| {
@@ -29,7 +33,10 @@ fn main() -> ExitCode {
         };
         let mut tests = vec![test(target.claim(), is_as_its_header_says)];
         if !target.expect.is_empty() {
-            tests.push(test(format!("{} is judged alike by snapshots and reruns", target.name), is_judged_alike));
+            tests.push(test(
+                format!("{} is judged alike by snapshots and reruns", target.name),
+                is_judged_alike,
+            ));
         }
         tests
     });
@@ -43,7 +50,8 @@ fn try_it(workshop: &Workshop, target: &Target, bench: &Bench, mode: &str) -> (E
     let program = workshop.program(target);
     let results = bench.beside(mode);
     let mut memtrial = Memtrial::new(&bench.folder(), "oom --json -q");
-    memtrial = memtrial.arguments(["--mode", mode, "--timeout", target.timeout(), "--output"]).arguments([&results]);
+    memtrial =
+        memtrial.arguments(["--mode", mode, "--timeout", target.timeout(), "--output"]).arguments([&results]);
     if let Some(check) = &target.check {
         memtrial = memtrial.arguments(["--check", check]);
     }
@@ -61,7 +69,11 @@ fn is_as_its_header_says(workshop: &Workshop, target: &Target) {
     let report = ended.report();
     let found: Vec<&str> = verdicts(&report).into_iter().map(|verdict| verdict.word()).collect();
     for expected in &target.expect {
-        assert!(found.contains(&expected.as_str()), "{expected} is expected, not {found:?}\n{}", ended.told());
+        assert!(
+            found.contains(&expected.as_str()),
+            "{expected} is expected, not {found:?}\n{}",
+            ended.told()
+        );
     }
     for excluded in &target.never {
         assert!(!found.contains(&excluded.as_str()), "{excluded} is excluded\n{}", ended.told());

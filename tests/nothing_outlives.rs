@@ -25,7 +25,8 @@ impl Trial {
         let program = workshop.program(&named("hung_family"));
         let mark = format!("mark-{}-{name}-{mode}", std::process::id());
         let options = ["--mode", mode, "--timeout", "3000", "--"];
-        let memtrial = Memtrial::new(&bench.folder(), "oom -q --json").arguments(options).arguments([program]);
+        let memtrial =
+            Memtrial::new(&bench.folder(), "oom -q --json").arguments(options).arguments([program]);
         let running = memtrial.variable("MEMTRIAL_TEST_MARK", &mark).start();
         wait_for("the target hangs", || (family(&mark).len() >= FAMILY).then_some(()));
         assert!(!scratch_folders(running.pid()).is_empty(), "it has a scratch folder");
@@ -91,7 +92,8 @@ fn nothing_outlives_a_trial_that_is_asked_to_end() {
 fn nothing_outlives_a_debugger_run_that_is_killed() {
     let (bench, workshop) = (Bench::new(), Workshop::new());
     let program = workshop.program(&named("hung_family"));
-    let report = Memtrial::new(&bench.folder(), "oom -q --json --timeout 5 --").arguments([&program]).run().report();
+    let report =
+        Memtrial::new(&bench.folder(), "oom -q --json --timeout 5 --").arguments([&program]).run().report();
     let at = report.findings.first().map(|finding| finding.sites[0].clone()).expect("it hangs");
     let mark = format!("mark-{}-debugger", std::process::id());
     let memtrial = Memtrial::new(&bench.folder(), "oom --under gdb --at").arguments([at.as_str(), "--"]);

@@ -40,7 +40,8 @@ impl Case {
 
     fn file(self, name: &str, contents: &str) -> Case {
         let path = self.bench.folder().join(name);
-        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the folder of a test is writable");
+        fs::create_dir_all(path.parent().expect("it is in a folder"))
+            .expect("the folder of a test is writable");
         self.bench.write(name, contents);
         self
     }
@@ -48,7 +49,11 @@ impl Case {
     /// Tries it, and asserts what holds for each program.
     fn report(&self) -> Report {
         let program = installed(self.program);
-        let memtrial = Memtrial::new(&self.bench.folder(), &format!("oom -q --json {} --", self.options));
+        // Not into the folder that the target may look around in.
+        let results = self.bench.beside("results");
+        let memtrial =
+            Memtrial::new(&self.bench.folder(), &format!("oom -q --json {} --output", self.options));
+        let memtrial = memtrial.arguments([&results]).arguments(["--"]);
         let ended = memtrial.arguments([&program]).arguments(&self.arguments).stdin(self.stdin).run();
         let report = ended.report();
         assert!([0, 1].contains(&ended.status), "{}", ended.told());
@@ -84,7 +89,11 @@ fn jq_aborts_and_dereferences_null_at_hundreds_of_sites() {
     assert!(report.reference.allocations > 8000, "{:?}", report.reference);
     assert!(report.coverage.planned > 300, "{:?}", report.coverage);
     assert_eq!(report.exit_status, 1);
-    assert!(count(&report, Verdict::Aborted) > 100 && count(&report, Verdict::Crashed) > 0, "{:?}", report.verdicts);
+    assert!(
+        count(&report, Verdict::Aborted) > 100 && count(&report, Verdict::Crashed) > 0,
+        "{:?}",
+        report.verdicts
+    );
     // Many outcomes, few causes.
     assert!(report.findings.len() < 30, "{}", report.findings.len());
 }
@@ -100,18 +109,29 @@ fn jq_may_abort_where_the_policy_says_so() {
 
 #[test]
 fn sqlite_reports_each_failure() {
-    let query = "create table t(a,b); insert into t values(1,2),(3,4); create index i on t(b); select * from t;";
-    let report = Case::new("sqlite3", &[":memory:", query]).options(PATIENT).steady_report();
-    let bad = [Verdict::Crashed, Verdict::Hung, Verdict::Corrupted, Verdict::Silent, Verdict::Asserted];
-    assert!(verdicts(&report).is_disjoint(&bad.into()), "{:?}", report.verdicts);
+    let query =
+        "create table t(a,b); insert into t values(1,2),(3,4); create index i on t(b); select * from t;";
+    // glibc's name service, by which the shell finds its user's home, has faults of its own.
+    let report =
+        Case::new("sqlite3", &[":memory:", query]).options(&format!("--skip getpwuid {PATIENT}")).passes();
     assert!(count(&report, Verdict::Handled) > 100, "{:?}", report.verdicts);
+}
+
+#[test]
+fn the_name_service_of_glibc_crashes_inside_of_sqlite() {
+    let report =
+        Case::new("sqlite3", &[":memory:", "select 1;"]).options(&format!("--only getpwuid {PATIENT}"));
+    let report = report.steady_report();
+    let in_glibc = |module: &str| module.contains("libc.so");
+    let crash = report.findings.iter().find_map(|finding| finding.crash.as_ref());
+    assert!(crash.is_some_and(|crash| in_glibc(&crash.stack[0].module)), "{}", pretty(&report));
 }
 
 #[test]
 fn sqlite_is_tried_on_a_database_of_its_own_each_time() {
     let query = "create table t(a); insert into t values(1); select * from t;";
     let case = Case::new("sqlite3", &["data.db", query]);
-    case.passes();
+    case.report();
     assert!(!case.bench.folder().join("data.db").exists(), "what the target writes is gone with its run");
 }
 
@@ -179,7 +199,11 @@ fn tar_archives_other_owners_in_silence() {
     let report = case.steady_report();
     let silent = report.findings.iter().find(|finding| finding.verdict == Verdict::Silent);
     let difference = silent.and_then(|finding| finding.difference.as_ref());
-    assert!(difference.is_some_and(|difference| difference.of.ends_with("archive.tar")), "{}", pretty(&report));
+    assert!(
+        difference.is_some_and(|difference| difference.of.ends_with("archive.tar")),
+        "{}",
+        pretty(&report)
+    );
 }
 
 #[test]
@@ -214,7 +238,10 @@ fn a_cpp_program_that_catches_nothing_aborts() {
 
 #[test]
 fn xmllint_is_tried() {
-    Case::new("xmllint", &["--format", "x.xml"]).file("x.xml", "<r><i n=\"1\">a</i></r>").options(PATIENT).steady_report();
+    Case::new("xmllint", &["--format", "x.xml"])
+        .file("x.xml", "<r><i n=\"1\">a</i></r>")
+        .options(PATIENT)
+        .steady_report();
 }
 
 #[test]
@@ -228,8 +255,13 @@ fn programs_that_start_others_are_tried() {
 fn small_tools_are_tried() {
     Case::new("grep", &["-Po", "a(?=b)"]).reading(b"abc\n").options(PATIENT).passes();
     Case::new("sort", &[]).reading(b"b\na\n").options(PATIENT).passes();
-    Case::new("find", &[".", "-type", "f"]).file("f/a", "").file("f/g/b", "").options(PATIENT).steady_report();
-    Case::new("lua5.4", &["-e", "local t = {} for i = 1, 2000 do t[i] = {i, tostring(i)} end print(#t)"]).passes();
+    Case::new("find", &[".", "-type", "f"])
+        .file("f/a", "")
+        .file("f/g/b", "")
+        .options(PATIENT)
+        .steady_report();
+    Case::new("lua5.4", &["-e", "local t = {} for i = 1, 2000 do t[i] = {i, tostring(i)} end print(#t)"])
+        .passes();
     Case::new("perl", &["-e", "my %h; push @{$h{$_ % 17}}, $_ for 1..200; print scalar keys %h"]).report();
     Case::new("openssl", &["dgst", "-sha256"]).reading(b"text\n").report();
 }

@@ -51,7 +51,10 @@ fn build() -> Built {
     let messages: Vec<Value> = messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     Built {
         executable: messages.iter().find_map(executable_of).expect("cargo names the executable it has built"),
-        agent: messages.iter().find_map(agent_of).expect("cargo names the agent that the build script has built"),
+        agent: messages
+            .iter()
+            .find_map(agent_of)
+            .expect("cargo names the agent that the build script has built"),
     }
 }
 

@@ -46,7 +46,8 @@ pub fn folder() -> PathBuf {
 pub fn all() -> Vec<Target> {
     let entries = fs::read_dir(folder()).expect("the folder of the targets is there").flatten();
     let sources = entries.map(|entry| entry.path());
-    let known = |path: &PathBuf| matches!(path.extension().and_then(|e| e.to_str()), Some("c" | "cpp" | "rs"));
+    let known =
+        |path: &PathBuf| matches!(path.extension().and_then(|e| e.to_str()), Some("c" | "cpp" | "rs"));
     let mut targets: Vec<Target> = sources.filter(known).map(|source| read(&source)).collect();
     targets.sort_by(|a, b| a.name.cmp(&b.name));
     targets
@@ -78,7 +79,8 @@ fn read(source: &Path) -> Target {
 impl Target {
     fn take(&mut self, key: &str, value: &str) {
         let words = || value.split_whitespace().map(str::to_owned).collect();
-        let list = || value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let list =
+            || value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
         match key {
             "expect" => self.expect = list(),
             "never" => self.never = list(),

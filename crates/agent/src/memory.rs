@@ -62,6 +62,12 @@ impl Shared {
         unsafe { self.part(offset::SITES_AT, SITES) }
     }
 
+    /// The list of sites in use.
+    pub fn site_list(self) -> &'static [AtomicU32] {
+        // SAFETY: offset and length of the layout.
+        unsafe { self.part(offset::SITE_LIST_AT, SITES) }
+    }
+
     /// The frame pool.
     pub fn frames(self) -> &'static [AtomicU64] {
         // SAFETY: offset and length of the layout.

@@ -57,7 +57,7 @@ fn entry(stack: &Stack, shared: Shared) -> Option<(usize, &'static Site)> {
                 let taken = site.hash.compare_exchange(0, stack.hash, Ordering::Relaxed, Ordering::Relaxed);
                 match taken {
                     Ok(_) => {
-                        keep_frames(stack, site, shared);
+                        keep(stack, index, site, shared);
                         return Some((index, site));
                     }
                     Err(hash) if hash == stack.hash => return Some((index, site)),
@@ -71,10 +71,14 @@ fn entry(stack: &Stack, shared: Shared) -> Option<(usize, &'static Site)> {
     None
 }
 
+/// Fills in a new entry.
 #[cold]
-fn keep_frames(stack: &Stack, site: &Site, shared: Shared) {
+fn keep(stack: &Stack, index: usize, site: &Site, shared: Shared) {
     let control = shared.control();
-    control.sites_used.fetch_add(1, Ordering::Relaxed);
+    let number = control.sites_used.fetch_add(1, Ordering::Relaxed) as usize;
+    if let Some(listed) = shared.site_list().get(number) {
+        listed.store(index as u32 + 1, Ordering::Release);
+    }
     let at = control.frames_used.fetch_add(stack.depth as u64, Ordering::Relaxed) as usize;
     let Some(room) = shared.frames().get(at..at + stack.depth).filter(|_| at + stack.depth <= FRAMES) else {
         return;

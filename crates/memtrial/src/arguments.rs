@@ -124,7 +124,7 @@ pub struct Oom {
     #[arg(long, help_heading = "Results")]
     pub json: bool,
     /// Go on with an interrupted run: its command, environment and options are kept in the results
-    #[arg(long, help_heading = "Results", conflicts_with_all = ["selection", "list", "command"])]
+    #[arg(long, help_heading = "Results", conflicts_with_all = ["selection", "list", "command", "only", "skip", "sample", "follow", "fault", "mode", "timeout", "policy", "expect_exit", "expect_stderr", "check"])]
     pub resume: bool,
     /// No progress bar
     #[arg(long, short, help_heading = "Results")]

@@ -96,6 +96,8 @@ impl From<CampaignError> for Failure {
             CampaignError::OldLibrary => Failure::new(ExitStatus::Barred, message),
             CampaignError::NothingTested(_) => Failure::new(ExitStatus::Target, message)
                 .help("try --mode rerun, or see whether two runs make the same allocations: --list"),
+            CampaignError::NothingAsked(_) => Failure::new(ExitStatus::Usage, message)
+                .help("allow more time, or choose a fault that meets the sizes that `--list` shows"),
             CampaignError::Journal(_) => {
                 Failure::new(ExitStatus::Barred, message).help("make room, then go on with --resume")
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anstream::{eprintln, print, println};
 use memtrial_report::model::Outcome;
-use memtrial_report::store::{self, Store};
+use memtrial_report::store::{self, Store, StoreError};
 use memtrial_report::{json, terminal};
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::{self, Scratch};
@@ -40,6 +40,8 @@ struct Session {
     arguments: Oom,
     options: Options,
     program: Program,
+    /// The ELF file that runs.
+    executable: PathBuf,
     folder: PathBuf,
     /// Outcomes of the run that is gone on with.
     known: Vec<Outcome>,
@@ -55,12 +57,32 @@ impl Session {
             if unreadable > 0 {
                 eprintln!("warning: {unreadable} outcomes could not be read, and are made again");
             }
-            (store::read_run(&folder)?, known)
+            let mut options: Options = store::read_run(&folder)?;
+            options.max_time = arguments.max_time;
+            options.jobs = arguments.jobs.map_or(options.jobs, usize::from);
+            (options, known)
         } else {
+            store::check_writable(&folder)?;
             (options(&arguments)?, Vec::new())
         };
-        let program = program(&options)?;
-        Ok(Session { arguments, options, program, folder, known })
+        let (program, executable) = program(&options)?;
+        Ok(Session { arguments, options, program, executable, folder, known })
+    }
+
+    /// Where outcomes are kept from now on, with what `--resume` needs to go on with them.
+    fn open_store(&self, stdin: &[u8]) -> Result<Option<Store>, StoreError> {
+        if !self.keeps_results() {
+            return Ok(None);
+        }
+        if self.arguments.resume {
+            return Store::open(&self.folder).map(Some);
+        }
+        let store = Store::create(&self.folder)?;
+        store.keep_run(&self.options)?;
+        if !stdin.is_empty() {
+            store.keep_stdin(stdin)?;
+        }
+        Ok(Some(store))
     }
 
     /// Whether the results are kept: one failure made again leaves those of the run it is from alone.
@@ -115,18 +137,20 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
-fn program(options: &Options) -> Result<Program, Failure> {
+/// The program as it is started, and the ELF file that runs then.
+fn program(options: &Options) -> Result<(Program, PathBuf), Failure> {
     let Some(name) = options.command.first() else {
         return Err(Failure::new(ExitStatus::Usage, "no command").help("memtrial oom -- PROGRAM ARGUMENTS…"));
     };
     let search = options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
     let fit = preflight::examine(OsStr::new(name), search)?;
-    Ok(Program {
+    let program = Program {
         path: fit.program,
         arguments: options.command.iter().map(OsString::from).collect(),
         environment: options.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
         folder: options.folder.clone(),
-    })
+    };
+    Ok((program, fit.executable))
 }
 
 fn in_scratch(session: Session, path: &Path) -> Result<ExitStatus, Failure> {
@@ -136,7 +160,7 @@ fn in_scratch(session: Session, path: &Path) -> Result<ExitStatus, Failure> {
     let program = session.program.clone();
     let follow = if session.arguments.under().is_some() && session.options.follow.is_empty() {
         // A debugger may start the target again and again; each time it is the one on trial.
-        vec![program.path.to_string_lossy().into_owned()]
+        vec![glob_of(&session.executable)]
     } else {
         session.options.follow.clone()
     };
@@ -149,6 +173,12 @@ fn in_scratch(session: Session, path: &Path) -> Result<ExitStatus, Failure> {
     } else {
         try_all(&session, &mut lab, &stdin)
     }
+}
+
+/// A glob that means the program in this file: what is special in globs stands for any character.
+fn glob_of(executable: &Path) -> String {
+    let path = executable.canonicalize().unwrap_or_else(|_| executable.to_owned());
+    path.to_string_lossy().replace('*', "?")
 }
 
 /// All of stdin, so that every run reads the same; nothing if it is a terminal.
@@ -189,22 +219,16 @@ fn debug(session: &Session, lab: &mut Lab, debugger: Debugger) -> Result<ExitSta
 }
 
 fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus, Failure> {
-    let mut store = match (session.keeps_results(), session.arguments.resume) {
-        (false, _) => None,
-        (true, true) => Some(Store::open(&session.folder)?),
-        (true, false) => Some(Store::create(&session.folder)?),
+    let kept_stdin = if session.keeps_results() && !stdin.is_empty() {
+        Some(store::stdin_in(&session.folder).to_string_lossy().into_owned())
+    } else {
+        None
     };
-    let mut kept_stdin = None;
-    if let Some(store) = &store {
-        store.keep_run(&session.options)?;
-        if !stdin.is_empty() {
-            kept_stdin = Some(store.keep_stdin(stdin)?.to_string_lossy().into_owned());
-        }
-    }
-    let mut reporter = Reporter::new(store.as_mut(), session.options.policy, session.arguments.quiet);
+    let open = || session.open_store(stdin);
+    let mut reporter = Reporter::new(&open, session.options.policy, session.arguments.quiet);
     let result =
         campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
-    reporter.finish();
+    let store = reporter.finish();
     let Trial { mut report, outputs } = result?;
     if let Some(store) = &store {
         store.finish(&mut report, &outputs)?;

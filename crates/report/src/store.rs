@@ -100,14 +100,12 @@ impl Store {
         self.write_json(RUN, run)
     }
 
-    /// Keeps the target's stdin; returns its path.
+    /// Keeps the target's stdin.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn keep_stdin(&self, stdin: &[u8]) -> Result<PathBuf, StoreError> {
-        let path = self.folder.join(STDIN);
-        write(&path, stdin)?;
-        Ok(path)
+    pub fn keep_stdin(&self, stdin: &[u8]) -> Result<(), StoreError> {
+        write(&stdin_in(&self.folder), stdin)
     }
 
     /// Appends an outcome, at once.
@@ -161,10 +159,30 @@ pub fn read_run<T: DeserializeOwned>(folder: &Path) -> Result<T, StoreError> {
     read_json(&folder.join(RUN))
 }
 
+/// Where the target's stdin of a run is kept.
+#[must_use]
+pub fn stdin_in(folder: &Path) -> PathBuf {
+    folder.join(STDIN)
+}
+
+/// Whether results could be kept in this folder; makes nothing.
+///
+/// # Errors
+/// When it, or the next folder above that is there, can't be written to.
+pub fn check_writable(folder: &Path) -> Result<(), StoreError> {
+    let there = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(folder);
+    let facts = fs::metadata(there).map_err(at(there))?;
+    if !facts.is_dir() {
+        return Err(at(there)(io::ErrorKind::NotADirectory.into()));
+    }
+    // The only way to know is to try: the user may be root, the file system read-only.
+    tempfile::tempfile_in(there).map(drop).map_err(at(there))
+}
+
 /// The target's stdin of a stored run; empty if none was kept.
 #[must_use]
 pub fn read_stdin(folder: &Path) -> Vec<u8> {
-    fs::read(folder.join(STDIN)).unwrap_or_default()
+    fs::read(stdin_in(folder)).unwrap_or_default()
 }
 
 /// The outcomes of a stored run, and how many lines could not be read. A later line about the same allocation

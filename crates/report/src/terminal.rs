@@ -58,10 +58,10 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
     let reference = &report.reference;
     writeln!(
         out,
-        "{STRONG}reference{STRONG:#}  {} allocations of {} at {} sites, {}",
-        grouped(reference.allocations),
+        "{STRONG}reference{STRONG:#}  {} of {} at {}, {}",
+        plural(reference.allocations, "allocation"),
         bytes(reference.bytes),
-        grouped(reference.sites),
+        plural(reference.sites, "site"),
         end(reference.end),
     )?;
     write_coverage(out, &report.coverage, reference.allocations)?;
@@ -87,11 +87,11 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
 fn write_coverage(out: &mut String, coverage: &Coverage, allocations: u64) -> fmt::Result {
     writeln!(
         out,
-        "{STRONG}tested{STRONG:#}     {} of {} planned ({} of all), {} sites: {} by snapshot, {} by rerun",
+        "{STRONG}tested{STRONG:#}     {} of {} planned ({} of all), {}: {} by snapshot, {} by rerun",
         grouped(coverage.tested),
         grouped(coverage.planned),
         percent(coverage.tested, allocations),
-        grouped(coverage.sites_tested),
+        plural(coverage.sites_tested, "site"),
         grouped(coverage.by_snapshot),
         grouped(coverage.by_rerun),
     )?;
@@ -210,7 +210,7 @@ fn write_census(out: &mut String, report: &Report, sites: &[Site]) -> fmt::Resul
     }
     for site in sites {
         let size = bytes(site.bytes);
-        writeln!(out, "{STRONG}{}{STRONG:#}  {} allocations, {size}", site.site, grouped(site.count))?;
+        writeln!(out, "{STRONG}{}{STRONG:#}  {}, {size}", site.site, plural(site.count, "allocation"))?;
         for frame in &site.stack {
             writeln!(out, "    {}", line(frame))?;
         }
@@ -218,10 +218,10 @@ fn write_census(out: &mut String, report: &Report, sites: &[Site]) -> fmt::Resul
     let reference = &report.reference;
     writeln!(
         out,
-        "{} allocations of {} at {} sites",
-        grouped(reference.allocations),
+        "{} of {} at {}",
+        plural(reference.allocations, "allocation"),
         bytes(reference.bytes),
-        grouped(reference.sites)
+        plural(reference.sites, "site")
     )
 }
 

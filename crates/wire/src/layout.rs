@@ -162,7 +162,7 @@ pub struct Control {
     pub modules_used: AtomicU64,
     /// Words of the frame pool in use.
     pub frames_used: AtomicU64,
-    /// Sites in use.
+    /// Sites in use: so many entries of the site list, each one more than the index, and 0 until it is written.
     pub sites_used: AtomicU64,
     /// Allocations that found no room in the tables.
     pub lost: AtomicU64,
@@ -281,8 +281,10 @@ pub mod offset {
     pub const SITES_AT: usize = MODULES_AT + MODULES * size_of::<Module>();
     /// The frame pool.
     pub const FRAMES_AT: usize = SITES_AT + SITES * size_of::<Site>();
+    /// The indices of the sites in use, in the order they came.
+    pub const SITE_LIST_AT: usize = FRAMES_AT + FRAMES * 8;
     /// The plan.
-    pub const PLAN_AT: usize = FRAMES_AT + FRAMES * 8;
+    pub const PLAN_AT: usize = SITE_LIST_AT + SITES * 4;
     /// The sequence.
     pub const SEQUENCE_AT: usize = PLAN_AT + PLAN * 8;
     /// Length of the file.

@@ -46,6 +46,9 @@ pub enum CampaignError {
     /// All reruns diverged, or snapshots alone reach nothing.
     #[error("none of the planned allocations could be tested: {0}")]
     NothingTested(String),
+    /// The options leave nothing to test.
+    #[error("nothing was tested: {0}")]
+    NothingAsked(&'static str),
     /// Outcomes could not be kept.
     #[error("cannot keep the outcomes: {0}")]
     Journal(io::Error),
@@ -89,6 +92,11 @@ pub enum Phase {
 pub trait Progress {
     /// A phase begins, of so many injections.
     fn begin(&mut self, phase: Phase, injections: u64);
+    /// The target runs as it should, and injections begin: from here on there is something to keep.
+    ///
+    /// # Errors
+    /// When there is no place to keep it.
+    fn ready(&mut self) -> io::Result<()>;
     /// An outcome, to be kept before anything else happens.
     ///
     /// # Errors
@@ -166,6 +174,7 @@ pub fn run(
     progress.begin(Phase::Reference, 2);
     let limit = options.timeout.unwrap_or(REFERENCE_LIMIT);
     let established = reference::establish(lab, &mut watch, limit, &options.expect_exit)?;
+    progress.ready().map_err(CampaignError::Journal)?;
     let mut symbolizer = Symbolizer::new();
     let mut campaign = Campaign {
         options,
@@ -396,12 +405,11 @@ impl Campaign<'_> {
         sites: &[u64],
         mut take: impl FnMut(&mut Self, Rerun) -> Result<(), CampaignError>,
     ) -> Result<(), CampaignError> {
-        let shares_folders = established.writes_files && self.lab.private().is_empty();
         let rules = rerun::Rules {
             fault: self.options.fault,
             sites,
             limit: self.limit,
-            jobs: if shares_folders { 1 } else { self.options.jobs },
+            jobs: if established.shares_files { 1 } else { self.options.jobs },
             check: self.options.check.as_deref(),
             expected: &established.expected,
             expectations: self.expectations,
@@ -426,9 +434,14 @@ impl Campaign<'_> {
         if left > 0 && !interrupted && self.options.max_time.is_some() {
             self.coverage.stopped = Some("--max-time has passed".to_owned());
         }
-        if tested.is_empty() && !interrupted && self.coverage.stopped.is_none() {
+        if tested.is_empty() && !interrupted {
+            if self.coverage.stopped.is_some() {
+                return Err(CampaignError::NothingAsked("--max-time had passed before the first injection"));
+            }
+            if !self.options.fault.is_anchored() {
+                return Err(CampaignError::NothingAsked("the fault chose none of the run's allocations"));
+            }
             let why = match (&self.coverage.snapshots_ended, self.options.mode) {
-                _ if !self.options.fault.is_anchored() => "the fault chose no allocation of the run".to_owned(),
                 (Some(why), Mode::Snapshot) => why.clone(),
                 _ => "the reruns did not make them".to_owned(),
             };

@@ -8,6 +8,8 @@ use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::memory::{RawModule, RawSite, SharedMemory};
 use memtrial_wire::layout::NO_MODULE;
 
+use super::lab::AGENT_FILE;
+
 /// The sites of a run.
 #[derive(Debug, Default)]
 pub struct Census {
@@ -117,8 +119,10 @@ impl Census {
     }
 }
 
-/// The stack of a crash, with names.
+/// The stack of a crash, with names. The agent's own frames, which stand in front of every call of the allocator,
+/// are left out.
 pub fn crash_stack(frames: &[RemoteFrame], symbolizer: &mut Symbolizer) -> Vec<Frame> {
+    let is_agent = |module: &std::path::Path| module.file_name().is_some_and(|name| name == AGENT_FILE);
     let name = |frame: &RemoteFrame| match &frame.module {
         Some(module) => {
             let build_id = frame.build_id.as_deref().unwrap_or(&[]);
@@ -126,7 +130,8 @@ pub fn crash_stack(frames: &[RemoteFrame], symbolizer: &mut Symbolizer) -> Vec<F
         }
         None => vec![unnamed(frame.offset)],
     };
-    frames.iter().flat_map(name).collect()
+    let theirs = frames.iter().filter(|frame| !frame.module.as_deref().is_some_and(is_agent));
+    theirs.flat_map(name).collect()
 }
 
 fn named_frames(

@@ -57,22 +57,24 @@ pub fn crash_site(stack: &[Frame]) -> String {
     let aborts = stack.iter().take(8).any(|frame| {
         frame.function.as_deref().is_some_and(|name| ["abort", "raise", "gsignal", "__assert_fail"].contains(&name))
     });
+    // The library's own assertions are its own decision.
+    if let Some(asserts) = stack.iter().rposition(|frame| frame.function.as_deref() == Some("__assert_fail")) {
+        return stack.get(asserts + 1).map_or_else(|| "unknown".to_owned(), name_place);
+    }
     let known = stack.iter().position(|frame| !frame.module.is_empty()).unwrap_or(0);
     let outside = stack.iter().position(|frame| !frame.module.is_empty() && !machinery(frame));
     let place = match outside {
         Some(outside) if aborts || outside == known + 1 => outside,
         _ => known,
     };
-    // Frames inlined there share its address; the last of them is the function itself.
-    match stack.get(place) {
-        None => "unknown".to_owned(),
-        Some(frame) => {
-            let base = frame.module.rsplit('/').next().unwrap_or("");
-            match &frame.function {
-                Some(function) => format!("{base} {function} +{:#x}", frame.offset),
-                None => format!("{base} +{:#x}", frame.offset),
-            }
-        }
+    stack.get(place).map_or_else(|| "unknown".to_owned(), name_place)
+}
+
+fn name_place(frame: &Frame) -> String {
+    let base = frame.module.rsplit('/').next().unwrap_or("");
+    match &frame.function {
+        Some(function) => format!("{base} {function} +{:#x}", frame.offset),
+        None => format!("{base} +{:#x}", frame.offset),
     }
 }
 
@@ -276,6 +278,17 @@ mod tests {
             frame("/bin/p", Some("no_memory"), 4),
         ];
         assert_eq!(crash_site(&stack), "p no_memory +0x4");
+    }
+
+    #[test]
+    fn an_assertion_of_libc_is_named_by_itself() {
+        let stack = [
+            frame(LIBC, Some("abort"), 1),
+            frame(LIBC, Some("__assert_fail"), 2),
+            frame(LIBC, Some("nss_database_reload"), 3),
+            frame("/bin/p", Some("main"), 4),
+        ];
+        assert_eq!(crash_site(&stack), "libc.so.6 nss_database_reload +0x3");
     }
 
     #[test]

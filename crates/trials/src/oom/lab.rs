@@ -17,6 +17,9 @@ use memtrial_wire::layout::mode;
 /// Most bytes of an output that are compared; more than this a program that ends by itself hardly writes.
 pub const MOST_OUTPUT: u64 = 1 << 30;
 
+/// Name of the agent's library in the scratch folder.
+pub const AGENT_FILE: &str = "memtrial-agent.so";
+
 /// What does not change from run to run.
 #[derive(Debug)]
 pub struct Lab {
@@ -100,7 +103,7 @@ impl Lab {
         program: Program,
         follow: &[String],
     ) -> io::Result<Lab> {
-        let library = scratch.path().join("memtrial-agent.so");
+        let library = scratch.path().join(AGENT_FILE);
         fs::write(&library, agent)?;
         let kept = scratch.path().join("stdin");
         io::copy(stdin, &mut File::create(&kept)?)?;
@@ -127,6 +130,12 @@ impl Lab {
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The file with the target's stdin.
+    #[must_use]
+    pub fn stdin(&self) -> &Path {
+        &self.stdin
     }
 
     /// The agent's library.

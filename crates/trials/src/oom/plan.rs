@@ -135,9 +135,26 @@ impl Filter {
     }
 
     fn keeps(&self, stack: &[Frame]) -> bool {
+        let stack = without_start(stack);
         let any = |globs: &[GlobMatcher]| stack.iter().any(|frame| globs.iter().any(|g| matches(g, frame)));
         (self.only.is_empty() || any(&self.only)) && !any(&self.skip)
     }
+}
+
+/// A stack without how every stack begins: libc's way to `main` or to a thread's function, and `_start` below.
+/// Else each site would have a frame of libc.
+fn without_start(stack: &[Frame]) -> &[Frame] {
+    let is_system = |frame: &Frame| {
+        let base = frame.module.rsplit('/').next().unwrap_or("");
+        base.starts_with("libc.so") || base.starts_with("ld-linux")
+    };
+    let inner = match stack {
+        [inner @ .., before, last] if is_system(before) && !is_system(last) => &stack[..inner.len() + 1],
+        _ => stack,
+    };
+    let end = inner.iter().rposition(|frame| !is_system(frame)).map_or(0, |position| position + 1);
+    // All of it may be libc's: then that is what the site is about.
+    if end == 0 { stack } else { &stack[..end] }
 }
 
 /// A glob means a module or file by its path or its last component, or a function by its name.
@@ -169,6 +186,23 @@ mod tests {
     #[test]
     fn a_sample_larger_than_all_is_all() {
         assert_eq!(draw(planned(10), Sample { size: 100, seed: 1 }), planned(10));
+    }
+
+    #[test]
+    fn how_a_stack_begins_is_no_part_of_what_filters_see() {
+        let frame = |module: &str| Frame {
+            module: module.to_owned(),
+            offset: 1,
+            function: None,
+            function_offset: None,
+            file: None,
+            line: None,
+            inlined: false,
+        };
+        let stack = ["/lib/libc.so.6", "/bin/p", "/bin/p", "/lib/libc.so.6", "/lib/libc.so.6", "/bin/p"].map(frame);
+        assert_eq!(without_start(&stack), &stack[..3]);
+        assert_eq!(without_start(&stack[1..3]), &stack[1..3]);
+        assert_eq!(without_start(&stack[..1]), &stack[..1]);
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub struct Established {
     pub census: Census,
     /// What limits the meaning of the trial.
     pub warnings: Vec<String>,
-    /// Whether it wrote files, so that each run needs private folders.
-    pub writes_files: bool,
+    /// Whether it writes files that runs can't have to themselves.
+    pub shares_files: bool,
 }
 
 /// One reference run.
@@ -54,10 +54,10 @@ struct Observation {
 /// When it does not run, or not as it should.
 pub fn establish(lab: &mut Lab, watch: &mut Watch, limit: Duration, allowed: &[i32]) -> Result<Established, CampaignError> {
     let mut warnings = Vec::new();
-    let scout = observe_first(lab, watch, limit, &mut warnings)?;
+    let mut scout = observe_first(lab, watch, limit, &mut warnings)?;
     check(&scout, allowed)?;
-    let writes_files = !scout.touched.is_empty();
-    let private = if writes_files { folders_of(&scout.touched, lab) } else { Vec::new() };
+    let touched = std::mem::take(&mut scout.touched);
+    let private = folders_of(&touched, lab);
     let same_folders = private == lab.private();
     lab.set_private(private);
     let mut observe_next = |lab: &mut Lab| {
@@ -73,12 +73,22 @@ pub fn establish(lab: &mut Lab, watch: &mut Watch, limit: Duration, allowed: &[i
     };
     let first = if same_folders { scout } else { observe_next(lab)? };
     let second = observe_next(lab)?;
-    if writes_files && lab.private().is_empty() {
-        let why = "the target writes files, and this machine allows no private folders (root or user namespaces): \
-                   all runs share its folders and run one at a time";
-        warnings.push(why.to_owned());
+    let exposed = scout_exposed(&touched, lab);
+    if let Some(path) = exposed {
+        let path = path.display();
+        warnings.push(format!(
+            "the target writes {path}, which can't be private to a run (that takes root or user namespaces, and a \
+             folder without other file systems, devices or scratch files below it): runs share it, one at a time"
+        ));
     }
-    Ok(compare(first, second, warnings, writes_files))
+    let shares_files = exposed.is_some();
+    Ok(compare(first, second, warnings, shares_files))
+}
+
+/// The first path that the target writes and that no private folder covers.
+fn scout_exposed<'a>(touched: &'a BTreeSet<PathBuf>, lab: &Lab) -> Option<&'a Path> {
+    let covered = |path: &Path| lab.private().iter().any(|folder| path.starts_with(folder));
+    touched.iter().map(PathBuf::as_path).find(|path| !covered(path))
 }
 
 /// The first run has the folder it runs in to itself, in case it writes there; where that can't be had it runs
@@ -168,7 +178,7 @@ fn check(run: &Observation, allowed: &[i32]) -> Result<(), CampaignError> {
     if run.allocations == 0 { Err(CampaignError::NoAllocations) } else { Ok(()) }
 }
 
-fn compare(first: Observation, second: Observation, mut warnings: Vec<String>, writes_files: bool) -> Established {
+fn compare(first: Observation, second: Observation, mut warnings: Vec<String>, shares_files: bool) -> Established {
     let mut differences = first.census.differences(&second.census);
     let mut agree = |name: &str, same: bool| {
         if !same {
@@ -201,7 +211,7 @@ fn compare(first: Observation, second: Observation, mut warnings: Vec<String>, w
     };
     let meets_faults = faults(&first.crashes) || faults(&second.crashes);
     let expected = Expected { end: first.end, stdout, stderr, files, meets_faults };
-    Established { report, expected, census: first.census, warnings, writes_files }
+    Established { report, expected, census: first.census, warnings, shares_files }
 }
 
 /// The path that a reported call writes to or changes, if it does that.
@@ -265,10 +275,17 @@ fn folders_of(touched: &BTreeSet<PathBuf>, lab: &Lab) -> Vec<PathBuf> {
 }
 
 /// Not the root, nor what holds the scratch folder: an overlay can't lie over its own store. Nor what the kernel
-/// makes up, and devices.
+/// makes up, devices, and what has other file systems mounted below, which an overlay would hide.
 fn can_be_private(folder: &Path, lab: &Lab) -> bool {
     let kernel = ["/proc", "/sys", "/dev"].iter().any(|root| folder.starts_with(root));
-    folder.parent().is_some() && folder.is_dir() && !kernel && !lab.scratch().path().starts_with(folder)
+    let holds_scratch = lab.scratch().path().starts_with(folder);
+    folder.parent().is_some() && folder.is_dir() && !kernel && !holds_scratch && !has_mounts_below(folder)
+}
+
+fn has_mounts_below(folder: &Path) -> bool {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut points = table.lines().filter_map(|line| line.split(' ').nth(1));
+    points.any(|point| point != folder.to_string_lossy() && Path::new(point).starts_with(folder))
 }
 
 /// Keeps of each folder and those below it only the folder.

@@ -47,11 +47,11 @@ pub fn prepare(options: &Options, lab: &mut Lab, debugger: Debugger) -> Result<P
     let memory = lab.memory(&path, &kind)?;
     // The debugger waits for its own children, and wants to hear of them.
     drop(watch);
-    let command = command(lab, &memory, debugger);
+    let command = command(lab, &memory, debugger)?;
     Ok(Prepared { command, _memory: memory })
 }
 
-fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> Command {
+fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> std::io::Result<Command> {
     let program = lab.program();
     let mut preload = OsString::from("LD_PRELOAD=");
     preload.push(lab.agent());
@@ -65,14 +65,13 @@ fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> Command {
             if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
                 command.arg("-batch");
             }
-            // Set for the target alone, not for gdb or its shell.
+            // Set for the target, not for gdb.
             for variable in [&preload, &control] {
                 let mut setting = OsString::from("set environment ");
                 setting.push(variable.to_string_lossy().replacen('=', " = ", 1));
                 command.arg("-ex").arg(setting);
             }
-            command.args(["-ex", "set startup-with-shell off", "-ex", "run", "-ex", "backtrace"]);
-            command.arg("--args");
+            command.arg("-ex").arg(format!("run < {}", lab.stdin().display())).args(["-ex", "backtrace", "--args"]);
             command
         }
         Debugger::Valgrind => {
@@ -80,10 +79,11 @@ fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> Command {
             // It would put its own `malloc` in the place of the agent's as well as of the C library's.
             command.args(["-q", "--leak-check=full", "--soname-synonyms=somalloc=nouserintercepts"]);
             command.env("LD_PRELOAD", lab.agent()).env(CONTROL_VARIABLE, memory.path());
+            command.stdin(std::fs::File::open(lab.stdin())?);
             command
         }
     };
     command.arg(&program.path).args(program.arguments.iter().skip(1));
     command.current_dir(PathBuf::from(&program.folder));
-    command
+    Ok(command)
 }
