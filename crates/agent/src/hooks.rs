@@ -222,4 +222,3 @@ unsafe extern "C" fn dlclose(handle: *mut c_void) -> c_int {
     forget_rules();
     result
 }
-

@@ -2,7 +2,9 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use memtrial_wire::layout::{Control, FRAMES, MODULES, Module, PLAN, SEQUENCE, SITES, SLOTS, Site, Slot, offset};
+use memtrial_wire::layout::{
+    Control, FRAMES, MODULES, Module, PLAN, SEQUENCE, SITES, SLOTS, Site, Slot, offset,
+};
 
 static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 

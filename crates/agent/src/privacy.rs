@@ -31,8 +31,12 @@ pub struct Descriptors {
 impl Descriptors {
     /// Lists what is open, if all of it can be made private in a clone.
     pub fn list(control: &Control) -> Result<Descriptors, Obstacle> {
-        let none =
-            Descriptor { fd: 0, facts: FileFacts { id: [0; 2], links: 0, mode: 0, device: 0 }, flags: 0, position: 0 };
+        let none = Descriptor {
+            fd: 0,
+            facts: FileFacts { id: [0; 2], links: 0, mode: 0, device: 0 },
+            flags: 0,
+            position: 0,
+        };
         let mut descriptors = Descriptors { list: [none; MOST], length: 0 };
         let flags = system::O_DIRECTORY | system::O_CLOEXEC;
         let folder = system::open(b"/proc/self/fd\0", flags).map_err(|_| Obstacle::Unlisted)?;

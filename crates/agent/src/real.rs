@@ -115,7 +115,9 @@ pub unsafe fn dlclose(handle: *mut c_void) -> c_int {
         return -1;
     }
     // SAFETY: a symbol of this name has this type by POSIX; the caller promises the argument.
-    unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> c_int>(address)(handle) }
+    unsafe {
+        core::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void) -> c_int>(address)(handle)
+    }
 }
 
 /// Whether the functions that the look-up itself may need have been looked up.

@@ -33,7 +33,8 @@ pub fn record(stack: &Stack, bytes: u64, shared: Shared) -> Identity {
     if nth == 1 {
         site.first.store(ordinal, Ordering::Relaxed);
     }
-    if let Some(entry) = shared.sequence().get(ordinal as usize - 1).filter(|_| ordinal as usize <= SEQUENCE) {
+    if let Some(entry) = shared.sequence().get(ordinal as usize - 1).filter(|_| ordinal as usize <= SEQUENCE)
+    {
         // 0 stands for "not recorded".
         entry.store(index as u32 + 1, Ordering::Relaxed);
     }

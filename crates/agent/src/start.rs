@@ -136,7 +136,8 @@ unsafe fn withdraw(environment: *mut *mut c_char) {
 
 /// Whether a variable was put into the environment by the controller.
 fn is_ours(text: &[u8]) -> bool {
-    let control = text.strip_prefix(CONTROL_VARIABLE.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+    let control =
+        text.strip_prefix(CONTROL_VARIABLE.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
     // Where the user preloads something too, the list stays: without the controller's memory the agent is idle.
     control || text.strip_prefix(b"LD_PRELOAD=").is_some_and(|value| !value.contains(&b':'))
 }

@@ -101,7 +101,14 @@ pub struct Oom {
     #[arg(long, help_heading = "How", value_name = "SECS", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// With --at: run the one failure under this debugger
-    #[arg(long, help_heading = "How", value_enum, value_name = "DEBUGGER", requires = "at", conflicts_with = "json")]
+    #[arg(
+        long,
+        help_heading = "How",
+        value_enum,
+        value_name = "DEBUGGER",
+        requires = "at",
+        conflicts_with = "json"
+    )]
     under: Option<DebuggerName>,
 
     /// Which verdicts pass
@@ -247,7 +254,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         Some(b'h') => (&text[..text.len() - 1], 3600.0),
         _ => (text, 1.0),
     };
-    let seconds = number.parse::<f64>().map_err(|_| "expected seconds, as in 30, 0.5, 10m or 2h".to_owned())?;
+    let seconds =
+        number.parse::<f64>().map_err(|_| "expected seconds, as in 30, 0.5, 10m or 2h".to_owned())?;
     match Duration::try_from_secs_f64(seconds * unit) {
         Ok(time) if !time.is_zero() && time < Duration::from_secs(366 * 86400) => Ok(time),
         _ => Err("expected more than no time, and less than a year".to_owned()),

@@ -27,7 +27,11 @@ pub const TABLE: [(ExitStatus, u8, &str); 7] = [
     (ExitStatus::Findings, 1, "it has findings"),
     (ExitStatus::Usage, 2, "wrong usage or configuration"),
     (ExitStatus::Target, 3, "the target does not run as it should even without faults"),
-    (ExitStatus::Barred, 4, "this machine or target does not allow or lacks something; the message says what"),
+    (
+        ExitStatus::Barred,
+        4,
+        "this machine or target does not allow or lacks something; the message says what",
+    ),
     (ExitStatus::Bug, 70, "a bug in memtrial"),
     (ExitStatus::Interrupted, 130, "interrupted; what was known by then is reported"),
 ];

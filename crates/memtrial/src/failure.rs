@@ -54,7 +54,9 @@ impl From<Unfit> for Failure {
     fn from(unfit: Unfit) -> Failure {
         let message = format!("cannot try {unfit}");
         match unfit {
-            Unfit::Closed { barrier, .. } => Failure::new(ExitStatus::Barred, message).help(help_for(&barrier)),
+            Unfit::Closed { barrier, .. } => {
+                Failure::new(ExitStatus::Barred, message).help(help_for(&barrier))
+            }
             Unfit::Unreadable(_) => Failure::new(ExitStatus::Usage, message)
                 .help("name an ELF program, or a script whose first line names one"),
             _ => Failure::new(ExitStatus::Usage, message).help("memtrial oom -- PROGRAM ARGUMENTS…"),

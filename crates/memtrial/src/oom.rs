@@ -10,7 +10,7 @@ use memtrial_report::store::{self, Store, StoreError};
 use memtrial_report::{json, terminal};
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::{self, Scratch};
-use memtrial_target::{keeper, preflight, processes};
+use memtrial_target::{foreground, keeper, preflight, processes};
 use memtrial_trials::oom::campaign::{self, Trial};
 use memtrial_trials::oom::lab::Lab;
 use memtrial_trials::oom::options::{Options, Selection};
@@ -53,11 +53,12 @@ impl Session {
         let folder = std::path::absolute(&folder)
             .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))?;
         let (options, known) = if arguments.resume {
-            let (known, unreadable) = store::read_outcomes(&folder)?;
+            let newest = store::newest(&folder);
+            let (known, unreadable) = store::read_outcomes(&newest)?;
             if unreadable > 0 {
                 eprintln!("warning: {unreadable} outcomes could not be read, and are made again");
             }
-            let mut options: Options = store::read_run(&folder)?;
+            let mut options: Options = store::read_run(&newest)?;
             options.max_time = arguments.max_time;
             options.jobs = arguments.jobs.map_or(options.jobs, usize::from);
             (options, known)
@@ -75,7 +76,7 @@ impl Session {
             return Ok(None);
         }
         if self.arguments.resume {
-            return Store::open(&self.folder).map(Some);
+            return Store::resume(&self.folder).map(Some);
         }
         let store = Store::create(&self.folder)?;
         store.keep_run(&self.options)?;
@@ -97,7 +98,8 @@ fn barred(what: &str, error: &io::Error) -> Failure {
 
 fn options(arguments: &Oom) -> Result<Options, Failure> {
     let usage = |message: String| Failure::new(ExitStatus::Usage, message).help("see `memtrial oom --help`");
-    let fault = arguments.fault.parse().map_err(|error| usage(format!("--fault {}: {error}", arguments.fault)))?;
+    let fault =
+        arguments.fault.parse().map_err(|error| usage(format!("--fault {}: {error}", arguments.fault)))?;
     let selection = match (&arguments.at, arguments.allocs, arguments.per_site, arguments.every) {
         (Some((site, nth)), ..) => Selection::At(site.clone(), *nth),
         (_, Some((from, to)), ..) => Selection::Ordinals(from, to),
@@ -142,7 +144,8 @@ fn program(options: &Options) -> Result<(Program, PathBuf), Failure> {
     let Some(name) = options.command.first() else {
         return Err(Failure::new(ExitStatus::Usage, "no command").help("memtrial oom -- PROGRAM ARGUMENTS…"));
     };
-    let search = options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
+    let search =
+        options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
     let fit = preflight::examine(OsStr::new(name), search)?;
     let program = Program {
         path: fit.program,
@@ -184,7 +187,7 @@ fn glob_of(executable: &Path) -> String {
 /// All of stdin, so that every run reads the same; nothing if it is a terminal.
 fn input(session: &Session) -> io::Result<Vec<u8>> {
     if session.arguments.resume {
-        return Ok(store::read_stdin(&session.folder));
+        return Ok(store::read_stdin(&store::newest(&session.folder)));
     }
     let mut bytes = Vec::new();
     let stdin = io::stdin();
@@ -211,9 +214,11 @@ fn printed<E: std::fmt::Display>(text: Result<String, E>) -> Result<String, Fail
 fn debug(session: &Session, lab: &mut Lab, debugger: Debugger) -> Result<ExitStatus, Failure> {
     let mut prepared = under::prepare(&session.options, lab, debugger)?;
     let name = prepared.command.get_program().to_string_lossy().into_owned();
-    let status = prepared.command.status().map_err(|error| {
-        Failure::new(ExitStatus::Barred, format!("cannot run {name}: {error}")).help(format!("install {name}"))
+    let status = foreground::run(&mut prepared.command).map_err(|error| {
+        Failure::new(ExitStatus::Barred, format!("cannot run {name}: {error}"))
+            .help(format!("install {name}"))
     })?;
+    let Some(status) = status else { return Ok(ExitStatus::Interrupted) };
     eprintln!("memtrial: {name} ended with {status}");
     Ok(ExitStatus::Passed)
 }
@@ -224,22 +229,31 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
     } else {
         None
     };
-    let open = || session.open_store(stdin);
-    let mut reporter = Reporter::new(&open, session.options.policy, session.arguments.quiet);
-    let result =
-        campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
-    let store = reporter.finish();
-    let Trial { mut report, outputs } = result?;
-    if let Some(store) = &store {
+    // There before the first run, so that all runs see the same folder.
+    let mut store = session.open_store(stdin)?;
+    if store.is_some() {
+        lab.hide(&store::part_of(&session.folder));
+    }
+    let mut reporter = Reporter::new(store.as_mut(), session.options.policy, session.arguments.quiet);
+    let result = campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
+    reporter.finish();
+    let Trial { mut report, outputs } = match result {
+        Ok(trial) => trial,
+        Err(error) => {
+            store.map(Store::discard);
+            return Err(error.into());
+        }
+    };
+    if let Some(store) = store {
         store.finish(&mut report, &outputs)?;
+        if !session.arguments.json {
+            eprintln!("results in {}", session.folder.display());
+        }
     }
     if session.arguments.json {
         println!("{}", printed(json::report(&report))?);
     } else {
         print!("{}", terminal::report(&report));
-        if let Some(store) = &store {
-            eprintln!("results in {}", store.folder().display());
-        }
     }
     Ok(ExitStatus::from_code(report.exit_status))
 }

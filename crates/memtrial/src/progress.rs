@@ -5,32 +5,29 @@ use std::io;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use memtrial_report::model::{Outcome, Policy, Verdict};
-use memtrial_report::store::{Store, StoreError};
+use memtrial_report::store::Store;
 use memtrial_trials::oom::Progress;
 use memtrial_trials::oom::campaign::Phase;
 
 /// Shows how a trial gets on, and keeps its outcomes.
 pub struct Reporter<'a> {
     bar: ProgressBar,
-    open: &'a dyn Fn() -> Result<Option<Store>, StoreError>,
-    store: Option<Store>,
+    store: Option<&'a mut Store>,
     policy: Policy,
     bad: BTreeMap<Verdict, u64>,
 }
 
 impl Reporter<'_> {
-    /// A reporter that keeps outcomes where `open` says, once there are any: until then the results of the run
-    /// before stay.
-    pub fn new(open: &dyn Fn() -> Result<Option<Store>, StoreError>, policy: Policy, quiet: bool) -> Reporter<'_> {
+    /// A reporter that keeps outcomes in `store`, if there is one.
+    pub fn new(store: Option<&mut Store>, policy: Policy, quiet: bool) -> Reporter<'_> {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
-        Reporter { bar, open, store: None, policy, bad: BTreeMap::new() }
+        Reporter { bar, store, policy, bad: BTreeMap::new() }
     }
 
-    /// Takes the bar away; what remains is the store, if results are kept.
-    pub fn finish(self) -> Option<Store> {
+    /// Takes the bar away.
+    pub fn finish(self) {
         self.bar.finish_and_clear();
-        self.store
     }
 }
 
@@ -49,11 +46,6 @@ impl Progress for Reporter<'_> {
         self.bar.reset();
         self.bar.set_length(injections);
         self.bar.tick();
-    }
-
-    fn ready(&mut self) -> io::Result<()> {
-        self.store = (self.open)().map_err(io::Error::other)?;
-        Ok(())
     }
 
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {

@@ -10,14 +10,16 @@ use crate::failure::Failure;
 /// Prints the run; the exit status is the run's own.
 pub fn run(arguments: &Show) -> Result<ExitStatus, Failure> {
     let report = store::read_report(&arguments.folder).map_err(|error| {
-        Failure::new(ExitStatus::Usage, format!("cannot show a run: {error}"))
-            .help("name the folder of a finished run; one that was killed is finished by `memtrial oom --resume`")
+        Failure::new(ExitStatus::Usage, format!("cannot show a run: {error}")).help(
+            "name the folder of a finished run; one that was killed is finished by `memtrial oom --resume`",
+        )
     })?;
     match arguments.format {
         Format::Text => print!("{}", terminal::report(&report)),
         Format::Json => {
-            let text = json::report(&report)
-                .map_err(|error| Failure::new(ExitStatus::Bug, format!("cannot print the report: {error}")))?;
+            let text = json::report(&report).map_err(|error| {
+                Failure::new(ExitStatus::Bug, format!("cannot print the report: {error}"))
+            })?;
             println!("{text}");
         }
     }

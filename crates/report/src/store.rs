@@ -43,53 +43,61 @@ pub enum StoreError {
     },
 }
 
-/// An output folder that is being filled.
+/// An output folder that is being filled: it lies beside its final place as `FOLDER.part`, so that what is there
+/// from the run before stays until this one has a report.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    part: PathBuf,
     outcomes: File,
 }
 
 impl Store {
-    /// Begins a new run: a folder that is there already becomes `FOLDER.old`, in place of the one before.
+    /// Begins a new run.
     ///
     /// # Errors
     /// When the folder can't be made.
     pub fn create(folder: &Path) -> Result<Store, StoreError> {
-        if folder.join(RUN).exists() {
-            let mut old = folder.as_os_str().to_owned();
-            old.push(".old");
-            let old = PathBuf::from(old);
-            if old.join(RUN).exists() {
-                fs::remove_dir_all(&old).map_err(at(&old))?;
-            }
-            fs::rename(folder, &old).map_err(at(folder))?;
+        let part = part_of(folder);
+        if part.join(RUN).exists() {
+            // A run that was killed, and is not gone on with.
+            replace(&part, &beside(folder, ".old"))?;
         }
-        DirBuilder::new().mode(0o700).recursive(true).create(folder).map_err(at(folder))?;
-        // So that a target that looks at its repository does not see the results grow.
-        write(&folder.join(".gitignore"), b"*\n")?;
-        Store::open(folder)
+        DirBuilder::new().mode(0o700).recursive(true).create(&part).map_err(at(&part))?;
+        // For targets that search their folder: results are not what they search for.
+        write(&part.join(".gitignore"), b"*\n")?;
+        write(&part.join(".ignore"), b"*\n")?;
+        Store::append_to(folder, part)
     }
 
-    /// Goes on with a run.
+    /// Goes on with a run that was killed or interrupted.
     ///
     /// # Errors
-    /// When the outcomes can't be appended to.
-    pub fn open(folder: &Path) -> Result<Store, StoreError> {
-        let path = folder.join(OUTCOMES);
+    /// When there is none, or its outcomes can't be appended to.
+    pub fn resume(folder: &Path) -> Result<Store, StoreError> {
+        let part = part_of(folder);
+        if !part.exists() {
+            fs::rename(folder, &part).map_err(at(folder))?;
+        }
+        Store::append_to(folder, part)
+    }
+
+    fn append_to(folder: &Path, part: PathBuf) -> Result<Store, StoreError> {
+        let path = part.join(OUTCOMES);
         let mut outcomes =
             OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at(&path))?;
         // A line that was cut off when the run was killed must not swallow the next.
         if fs::read(&path).map_err(at(&path))?.last().is_some_and(|&last| last != b'\n') {
             outcomes.write_all(b"\n").map_err(at(&path))?;
         }
-        Ok(Store { folder: folder.to_owned(), outcomes })
+        Ok(Store { folder: folder.to_owned(), part, outcomes })
     }
 
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Takes back a run that has come to nothing: one without any outcome.
+    pub fn discard(self) {
+        if self.outcomes.metadata().is_ok_and(|facts| facts.len() == 0) {
+            let _ = fs::remove_dir_all(&self.part);
+        }
     }
 
     /// Keeps the facts of the run.
@@ -105,7 +113,7 @@ impl Store {
     /// # Errors
     /// Those of writing.
     pub fn keep_stdin(&self, stdin: &[u8]) -> Result<(), StoreError> {
-        write(&stdin_in(&self.folder), stdin)
+        write(&stdin_in(&self.part), stdin)
     }
 
     /// Appends an outcome, at once.
@@ -118,29 +126,73 @@ impl Store {
         self.outcomes.write_all(&line)
     }
 
-    /// Keeps the report, and for each finding a folder with what the target said.
+    /// Keeps the report, and for each finding a folder with what the target said. Then the results take the place
+    /// of those of the run before, which become `FOLDER.old`.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn finish(&self, report: &mut Report, outputs: &[[Vec<u8>; 2]]) -> Result<(), StoreError> {
+    pub fn finish(self, report: &mut Report, outputs: &[[Vec<u8>; 2]]) -> Result<(), StoreError> {
         let kept = report.findings.iter_mut().zip(outputs);
         for (finding, [stdout, stderr]) in kept.filter(|(_, outputs)| outputs.iter().any(|o| !o.is_empty())) {
             let name = format!("findings/{}-{}-{}", finding.verdict.word(), finding.site, finding.nth);
-            let folder = self.folder.join(&name);
+            let folder = self.part.join(&name);
             DirBuilder::new().mode(0o700).recursive(true).create(&folder).map_err(at(&folder))?;
             write(&folder.join("stdout"), stdout)?;
             write(&folder.join("stderr"), stderr)?;
             finding.folder = Some(name);
         }
-        self.write_json(FINDINGS, report)
+        self.write_json(FINDINGS, report)?;
+        if self.folder.join(RUN).exists() {
+            replace(&self.folder, &beside(&self.folder, ".old"))?;
+        }
+        move_into(&self.part, &self.folder)
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), StoreError> {
-        let path = self.folder.join(name);
+        let path = self.part.join(name);
         let text = serde_json::to_vec_pretty(value)
             .map_err(|error| StoreError::Malformed { path: path.clone(), error })?;
         write(&path, &text)
     }
+}
+
+/// Where a run that is not finished keeps its results; to be hidden from the target, for they grow.
+#[must_use]
+pub fn part_of(folder: &Path) -> PathBuf {
+    beside(folder, ".part")
+}
+
+/// Where the results of the newest run lie: one that was killed counts, for `--resume`.
+#[must_use]
+pub fn newest(folder: &Path) -> PathBuf {
+    let part = part_of(folder);
+    if part.join(RUN).exists() { part } else { folder.to_owned() }
+}
+
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let mut path = folder.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Moves a run to where another may be, which goes; but never what is not a run.
+fn replace(from: &Path, to: &Path) -> Result<(), StoreError> {
+    if to.join(RUN).exists() {
+        fs::remove_dir_all(to).map_err(at(to))?;
+    }
+    fs::rename(from, to).map_err(at(to))
+}
+
+/// Moves a run to its final place; a folder that is there already and is no run keeps what else is in it.
+fn move_into(part: &Path, folder: &Path) -> Result<(), StoreError> {
+    if !folder.exists() {
+        return fs::rename(part, folder).map_err(at(folder));
+    }
+    for entry in fs::read_dir(part).map_err(at(part))?.flatten() {
+        let to = folder.join(entry.file_name());
+        fs::rename(entry.path(), &to).map_err(at(&to))?;
+    }
+    fs::remove_dir_all(part).map_err(at(part))
 }
 
 /// The report of a stored run.
@@ -230,37 +282,71 @@ mod tests {
         }
     }
 
+    fn report() -> Report {
+        Report {
+            schema: crate::model::SCHEMA,
+            trial: "oom".to_owned(),
+            command: Vec::new(),
+            fault: "once".to_owned(),
+            policy: crate::model::Policy::Graceful,
+            reference: crate::model::Reference {
+                end: End::Exit(0),
+                allocations: 1,
+                bytes: 1,
+                sites: 1,
+                seconds: 0.0,
+                differences: Vec::new(),
+            },
+            coverage: crate::model::Coverage::default(),
+            verdicts: Vec::new(),
+            findings: Vec::new(),
+            unconfirmed: Vec::new(),
+            warnings: Vec::new(),
+            exit_status: 0,
+        }
+    }
+
+    fn make(folder: &Path, run: i32) {
+        let store = Store::create(folder).unwrap();
+        store.keep_run(&run).unwrap();
+        store.finish(&mut report(), &[]).unwrap();
+    }
+
     #[test]
     fn outcomes_survive_a_run_that_was_killed_in_the_middle_of_a_line() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("out");
         let mut store = Store::create(&folder).unwrap();
+        store.keep_run(&1).unwrap();
         store.append(&outcome(1)).unwrap();
         store.outcomes.write_all(b"{\"hash\":\"00").unwrap();
-        let mut store = Store::open(&folder).unwrap();
+        let mut store = Store::resume(&folder).unwrap();
         store.append(&outcome(2)).unwrap();
-        assert_eq!(read_outcomes(&folder).unwrap(), (vec![outcome(1), outcome(2)], 1));
+        assert_eq!(read_outcomes(&newest(&folder)).unwrap(), (vec![outcome(1), outcome(2)], 1));
+        store.finish(&mut report(), &[]).unwrap();
+        assert_eq!(newest(&folder), folder);
     }
 
     #[test]
-    fn the_folder_before_becomes_old() {
+    fn the_run_before_becomes_old_when_the_new_one_is_finished() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("out");
-        for run in 0..3 {
-            Store::create(&folder).unwrap().keep_run(&run).unwrap();
-        }
+        (0..3).for_each(|run| make(&folder, run));
+        let unfinished = Store::create(&folder).unwrap();
         assert_eq!(read_run::<i32>(&folder).unwrap(), 2);
         assert_eq!(read_run::<i32>(&place.path().join("out.old")).unwrap(), 1);
+        unfinished.discard();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
     }
 
     #[test]
-    fn a_folder_that_is_not_memtrials_is_never_moved() {
+    fn what_is_not_memtrials_in_the_folder_stays() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("out");
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("mine"), "x").unwrap();
-        Store::create(&folder).unwrap();
+        make(&folder, 1);
         assert!(folder.join("mine").exists());
-        assert!(matches!(read_report(&folder), Err(StoreError::Io { .. })));
+        assert_eq!(read_report(&folder).unwrap(), report());
     }
 }

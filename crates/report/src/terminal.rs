@@ -41,7 +41,10 @@ fn write_report(out: &mut String, report: &Report) -> fmt::Result {
         writeln!(out)?;
     }
     if !report.unconfirmed.is_empty() {
-        writeln!(out, "{DOUBTFUL}unconfirmed{DOUBTFUL:#}: shown by a snapshot, not by a plain rerun; not counted")?;
+        writeln!(
+            out,
+            "{DOUBTFUL}unconfirmed{DOUBTFUL:#}: shown by a snapshot, not by a plain rerun; not counted"
+        )?;
         for finding in &report.unconfirmed {
             let note = finding.note.as_deref().unwrap_or("no rerun was made");
             writeln!(out, "  {} {}:{}  {note}", finding.verdict.word(), finding.site, finding.nth)?;
@@ -80,7 +83,12 @@ fn write_summary(out: &mut String, report: &Report) -> fmt::Result {
         writeln!(out, "{GOOD}passed{GOOD:#} under policy {policy}, fault {}", report.fault)
     } else {
         let findings = plural(report.findings.len() as u64, "finding");
-        writeln!(out, "{BAD}{findings}{BAD:#} from {} under policy {policy}, fault {}", plural(injections, "injection"), report.fault)
+        writeln!(
+            out,
+            "{BAD}{findings}{BAD:#} from {} under policy {policy}, fault {}",
+            plural(injections, "injection"),
+            report.fault
+        )
     }
 }
 

@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_refused() {
-        for text in ["", "twice", "burst=0", "size=12", "limit=", "p=2", "p=0.5,seed=x", "limit=99999999999g"] {
+        for text in ["", "twice", "burst=0", "size=12", "limit=", "p=2", "p=0.5,seed=x", "limit=99999999999g"]
+        {
             assert_eq!(text.parse::<Fault>(), Err(NotAFault), "{text}");
         }
     }

@@ -292,7 +292,7 @@ pub mod offset {
 }
 
 const _: () = assert!(core::mem::size_of::<Control>() <= offset::SLOTS_AT);
-const _: () = assert!(offset::MODULES_AT % 64 == 0 && offset::SITES_AT % 64 == 0);
+const _: () = assert!(offset::MODULES_AT.is_multiple_of(64) && offset::SITES_AT.is_multiple_of(64));
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,8 @@
 //! How to step from a frame to its caller, read from .eh_frame.
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Operation,
-    ParsedEhFrameHdr, Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow,
-    X86_64,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Operation, ParsedEhFrameHdr,
+    Register, RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow, X86_64,
 };
 
 /// Where the canonical frame address (CFA, the caller's stack pointer) lies.
@@ -123,7 +122,7 @@ impl<'a> FrameInfo<'a> {
 /// The offset of "the word at an offset from the frame pointer register", if that is what `expression` says.
 fn word_at_bp(expression: &gimli::Expression<Slice<'_>>) -> Option<i32> {
     let encoding = gimli::Encoding { address_size: 8, format: gimli::Format::Dwarf32, version: 4 };
-    let mut operations = expression.clone().operations(encoding);
+    let mut operations = expression.operations(encoding);
     let offset = match operations.next().ok()?? {
         Operation::RegisterOffset { register: X86_64::RBP, offset, .. } => i32::try_from(offset).ok()?,
         _ => return None,
@@ -138,7 +137,7 @@ fn word_at_bp(expression: &gimli::Expression<Slice<'_>>) -> Option<i32> {
 /// Register and offset, if that sum is all that `expression` says.
 fn register_offset(expression: &gimli::Expression<Slice<'_>>) -> Option<(Register, i64)> {
     let encoding = gimli::Encoding { address_size: 8, format: gimli::Format::Dwarf32, version: 4 };
-    let mut operations = expression.clone().operations(encoding);
+    let mut operations = expression.operations(encoding);
     let found = match operations.next().ok()?? {
         Operation::RegisterOffset { register, offset, .. } => (register, offset),
         _ => return None,

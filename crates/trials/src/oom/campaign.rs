@@ -92,11 +92,6 @@ pub enum Phase {
 pub trait Progress {
     /// A phase begins, of so many injections.
     fn begin(&mut self, phase: Phase, injections: u64);
-    /// The target runs as it should, and injections begin: from here on there is something to keep.
-    ///
-    /// # Errors
-    /// When there is no place to keep it.
-    fn ready(&mut self) -> io::Result<()>;
     /// An outcome, to be kept before anything else happens.
     ///
     /// # Errors
@@ -174,7 +169,6 @@ pub fn run(
     progress.begin(Phase::Reference, 2);
     let limit = options.timeout.unwrap_or(REFERENCE_LIMIT);
     let established = reference::establish(lab, &mut watch, limit, &options.expect_exit)?;
-    progress.ready().map_err(CampaignError::Journal)?;
     let mut symbolizer = Symbolizer::new();
     let mut campaign = Campaign {
         options,
@@ -355,7 +349,8 @@ impl Campaign<'_> {
             selected.iter().filter(|_| filtered).map(|planned| planned.site).collect();
         let sites: Vec<u64> = sites.into_iter().collect();
         self.coverage.planned = 1;
-        self.coverage.snapshots_ended = Some("the fault chooses by itself what fails: one run is all".to_owned());
+        self.coverage.snapshots_ended =
+            Some("the fault chooses by itself what fails: one run is all".to_owned());
         self.progress.begin(Phase::Reruns, 1);
         self.rerun(established, &[Planned { ordinal: 0, site: 0, nth: 0 }], &sites, |campaign, rerun| {
             let planned = Planned { ordinal: 0, site: rerun.failed.0, nth: rerun.failed.1 };
@@ -422,13 +417,19 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    fn report(mut self, established: Established, stdin: Option<&str>, interrupted: bool) -> Result<Trial, CampaignError> {
+    fn report(
+        mut self,
+        established: Established,
+        stdin: Option<&str>,
+        interrupted: bool,
+    ) -> Result<Trial, CampaignError> {
         let reached = |outcome: &&Outcome| outcome.verdict != Verdict::Unreached;
         let tested: Vec<&Outcome> = self.outcomes.values().filter(reached).collect();
         self.coverage.tested = tested.len() as u64;
         let by = |way| tested.iter().filter(|outcome| outcome.way == way).count() as u64;
         (self.coverage.by_snapshot, self.coverage.by_rerun) = (by(Way::Snapshot), by(Way::Rerun));
-        let sites: std::collections::HashSet<&str> = tested.iter().map(|outcome| outcome.hash.as_str()).collect();
+        let sites: std::collections::HashSet<&str> =
+            tested.iter().map(|outcome| outcome.hash.as_str()).collect();
         self.coverage.sites_tested = sites.len() as u64;
         let left = self.coverage.planned.saturating_sub(self.outcomes.len() as u64);
         if left > 0 && !interrupted && self.options.max_time.is_some() {

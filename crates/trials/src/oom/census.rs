@@ -100,7 +100,9 @@ impl Census {
         let name = |&(module, offset): &(u64, u64)| {
             let module = usize::try_from(module).ok().filter(|_| module != NO_MODULE);
             match module.and_then(|index| self.modules.get(index)) {
-                Some(module) => named_frames(&module.path.to_string_lossy(), &module.build_id, offset, true, symbolizer),
+                Some(module) => {
+                    named_frames(&module.path.to_string_lossy(), &module.build_id, offset, true, symbolizer)
+                }
                 None => vec![unnamed(offset)],
             }
         };

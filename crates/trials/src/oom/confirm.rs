@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use memtrial_report::model::{Grade, Outcome, Policy, Verdict, Way};
+use memtrial_report::model::{Grade, Outcome, Policy, Verdict};
 
 use super::plan::Planned;
 
@@ -29,15 +29,15 @@ pub fn group_of(planned: &Planned, outcome: &Outcome) -> Group {
 }
 
 impl Confirmations {
-    /// The next outcomes to be made again: of each group that is not confirmed, the first that a snapshot showed.
+    /// The next outcomes to be made again: the first of each group that no plain run of this campaign has shown.
+    /// That a run which was interrupted had shown it does not count: its evidence went with it.
     #[must_use]
     pub fn next(&mut self, outcomes: &Outcomes, policy: Policy) -> Vec<Planned> {
         let mut chosen: HashSet<Group> = HashSet::new();
         let mut next = Vec::new();
         for (planned, outcome) in outcomes {
             let group = group_of(planned, outcome);
-            let open = outcome.way == Way::Snapshot
-                && !policy.passes(outcome.verdict)
+            let open = !policy.passes(outcome.verdict)
                 && !self.confirmed.contains(&group)
                 && self.tries.get(&group).copied().unwrap_or(0) < TRIES;
             if open && chosen.insert(group) {
@@ -80,7 +80,7 @@ impl Confirmations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memtrial_report::model::End;
+    use memtrial_report::model::{End, Way};
 
     fn outcome(verdict: Verdict, way: Way) -> Outcome {
         Outcome {
@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn what_an_interrupted_run_had_confirmed_is_made_again() {
+        let outcomes: Outcomes = [(planned(1, 7), outcome(Verdict::Crashed, Way::Rerun))].into();
+        let mut confirmations = Confirmations::default();
+        assert_eq!(confirmations.next(&outcomes, Policy::Graceful), [planned(1, 7)]);
+        confirmations.observed(&planned(1, 7), &outcomes[&planned(1, 7)]);
+        assert!(confirmations.next(&outcomes, Policy::Graceful).is_empty());
+    }
+
+    #[test]
     fn what_a_rerun_does_not_show_is_tried_again_and_then_left_unconfirmed() {
         let hung = outcome(Verdict::Hung, Way::Snapshot);
         let mut outcomes: Outcomes = (1..=9).map(|n| (planned(n, 7), hung.clone())).collect();
@@ -122,8 +131,7 @@ mod tests {
         let mut tried = 0;
         while let [next] = confirmations.next(&outcomes, Policy::Graceful)[..] {
             tried += 1;
-            let shown =
-                confirmations.take_in(next, outcome(Verdict::Tolerated, Way::Rerun), &mut outcomes);
+            let shown = confirmations.take_in(next, outcome(Verdict::Tolerated, Way::Rerun), &mut outcomes);
             assert_eq!(shown.instead_of, Some(Verdict::Hung));
         }
         assert_eq!(tried, TRIES);

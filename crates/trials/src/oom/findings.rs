@@ -55,10 +55,14 @@ pub fn crash_site(stack: &[Frame]) -> String {
         ABORT_MACHINERY.iter().any(|library| base.starts_with(library))
     };
     let aborts = stack.iter().take(8).any(|frame| {
-        frame.function.as_deref().is_some_and(|name| ["abort", "raise", "gsignal", "__assert_fail"].contains(&name))
+        frame
+            .function
+            .as_deref()
+            .is_some_and(|name| ["abort", "raise", "gsignal", "__assert_fail"].contains(&name))
     });
     // The library's own assertions are its own decision.
-    if let Some(asserts) = stack.iter().rposition(|frame| frame.function.as_deref() == Some("__assert_fail")) {
+    if let Some(asserts) = stack.iter().rposition(|frame| frame.function.as_deref() == Some("__assert_fail"))
+    {
         return stack.get(asserts + 1).map_or_else(|| "unknown".to_owned(), name_place);
     }
     let known = stack.iter().position(|frame| !frame.module.is_empty()).unwrap_or(0);
@@ -140,7 +144,9 @@ pub fn group(material: &Material<'_>, symbolizer: &mut Symbolizer) -> Grouped {
         .map(|mut members| {
             members.sort_by_key(|(planned, _)| planned.ordinal);
             // The first that a rerun has looked at: its evidence is the finding's.
-            if let Some(looked_at) = members.iter().position(|(planned, _)| material.evidence.contains_key(planned)) {
+            if let Some(looked_at) =
+                members.iter().position(|(planned, _)| material.evidence.contains_key(planned))
+            {
                 let looked_at = members.remove(looked_at);
                 members.insert(0, looked_at);
             }
@@ -161,7 +167,8 @@ fn diverged(
     symbolizer: &mut Symbolizer,
 ) -> Finding {
     let mut finding = finding(material, &[(planned, outcome)], false, symbolizer);
-    finding.note = Some(format!("a snapshot showed {}, a plain rerun {}", shown.word(), outcome.verdict.word()));
+    finding.note =
+        Some(format!("a snapshot showed {}, a plain rerun {}", shown.word(), outcome.verdict.word()));
     finding.verdict = shown;
     finding
 }
@@ -265,7 +272,8 @@ mod tests {
     fn a_leaf_of_libc_is_named_by_who_called_it_and_a_fault_inside_libc_by_itself() {
         let leaf = [frame(LIBC, None, 1), frame("/bin/p", Some("copy"), 2)];
         assert_eq!(crash_site(&leaf), "p copy +0x2");
-        let inside = [frame(LIBC, None, 1), frame(LIBC, Some("getpwnam"), 2), frame("/bin/p", Some("main"), 3)];
+        let inside =
+            [frame(LIBC, None, 1), frame(LIBC, Some("getpwnam"), 2), frame("/bin/p", Some("main"), 3)];
         assert_eq!(crash_site(&inside), "libc.so.6 +0x1");
     }
 

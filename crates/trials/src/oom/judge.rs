@@ -120,7 +120,8 @@ fn judge_crashes(observed: &Observed<'_>, expected: &Expected) -> Option<Judgeme
         _ => Judgement::plain(Verdict::Crashed),
     };
     if !matches!(observed.end, End::Signal(_)) {
-        let whose = if crash.fatal { "a child process met the signal" } else { "its own handler caught the signal" };
+        let whose =
+            if crash.fatal { "a child process met the signal" } else { "its own handler caught the signal" };
         judgement.note = Some(whose.to_owned());
     }
     judgement.crash = Some(index);
@@ -187,7 +188,10 @@ fn judge_exit(
     }
     if !as_ever {
         let note = "exit status 0, where the reference run reports a failure";
-        return Judgement { grade: Some(grade(observed, expected)), ..Judgement::noted(Verdict::Silent, note) };
+        return Judgement {
+            grade: Some(grade(observed, expected)),
+            ..Judgement::noted(Verdict::Silent, note)
+        };
     }
     judge_output(observed, expected)
 }
@@ -232,10 +236,37 @@ pub mod libc_signal {
     pub const FILE_SIZE: i32 = 25;
 
     const NAMES: [&str; 31] = [
-        "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
-        "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP",
-        "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH",
-        "SIGIO", "SIGPWR", "SIGSYS",
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
     ];
 
     /// The name of a signal.
@@ -308,7 +339,8 @@ mod tests {
     #[test]
     fn expectations_that_do_not_hold_are_misreported() {
         let expectations = Expectations { exit: vec![0, 2], stderr: Some(Regex::new("memory").unwrap()) };
-        let judge = |end, stderr| judge(&observed(end, b"out\n", stderr), &expected(0), &expectations).verdict;
+        let judge =
+            |end, stderr| judge(&observed(end, b"out\n", stderr), &expected(0), &expectations).verdict;
         assert_eq!(judge(End::Exit(3), b"memory".as_slice()), Verdict::Misreported);
         assert_eq!(judge(End::Exit(2), b"oops"), Verdict::Misreported);
         assert_eq!(judge(End::Exit(2), b"out of memory"), Verdict::Handled);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use memtrial_target::isolation::Isolation;
 use memtrial_target::launch::{Launch, LaunchError, Program};
 use memtrial_target::memory::{Setup, SharedMemory};
+use memtrial_target::processes;
 use memtrial_target::scratch::Scratch;
 use memtrial_target::watch::{RunId, Watch};
 use memtrial_wire::fault::Fault;
@@ -30,6 +31,7 @@ pub struct Lab {
     follow: Vec<String>,
     limits: Limits,
     private: Vec<PathBuf>,
+    hidden: Option<PathBuf>,
     runs: u64,
 }
 
@@ -76,7 +78,14 @@ impl Kind {
     /// A run without a fault.
     #[must_use]
     pub fn census(limit: Duration) -> Kind {
-        Kind { mode: mode::CENSUS, fault: Fault::Once, anchor: (0, 0), filtered: false, traced: true, limit: Some(limit) }
+        Kind {
+            mode: mode::CENSUS,
+            fault: Fault::Once,
+            anchor: (0, 0),
+            filtered: false,
+            traced: true,
+            limit: Some(limit),
+        }
     }
 }
 
@@ -116,6 +125,7 @@ impl Lab {
             follow: follow.to_vec(),
             limits,
             private: Vec::new(),
+            hidden: None,
             runs: 0,
         })
     }
@@ -160,6 +170,26 @@ impl Lab {
         &self.private
     }
 
+    /// Makes a folder look empty to every run: results grow there. Done where mounting costs the target nothing,
+    /// for root and in runs with private folders.
+    pub fn hide(&mut self, folder: &Path) {
+        self.hidden = Some(folder.to_owned());
+    }
+
+    /// Gives up private and hidden folders: the machine does not allow them.
+    pub fn share_all(&mut self) {
+        self.private.clear();
+        self.hidden = None;
+    }
+
+    fn isolation(&self, store: &Path) -> io::Result<Option<Isolation>> {
+        let hidden = self.hidden.as_deref().filter(|folder| folder.is_dir());
+        if self.private.is_empty() && (hidden.is_none() || !processes::is_root()) {
+            return Ok(None);
+        }
+        Isolation::new(&self.private, hidden, store).map(Some)
+    }
+
     /// The memory for a run of this kind, in the file `path`.
     ///
     /// # Errors
@@ -193,8 +223,7 @@ impl Lab {
         let (out, err) = (File::create(&stdout)?, File::create(&stderr)?);
         memory.set_outputs([file_id(&out)?, file_id(&err)?]);
         prepare(&mut memory, &folder)?;
-        let isolation =
-            if self.private.is_empty() { None } else { Some(Isolation::new(&self.private, &folder)?) };
+        let isolation = self.isolation(&folder)?;
         let launch = Launch {
             program: &self.program,
             stdin: &File::open(&self.stdin)?,
@@ -219,7 +248,13 @@ impl Lab {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start_check(&self, watch: &mut Watch, command: &str, after: &Active, limit: Duration) -> Result<RunId, LabError> {
+    pub fn start_check(
+        &self,
+        watch: &mut Watch,
+        command: &str,
+        after: &Active,
+        limit: Duration,
+    ) -> Result<RunId, LabError> {
         let program = Program {
             path: PathBuf::from("/bin/sh"),
             arguments: ["sh", "-c", command].map(Into::into).to_vec(),

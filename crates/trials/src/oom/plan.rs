@@ -50,7 +50,11 @@ pub enum PlanError {
 ///
 /// # Errors
 /// When the options select nothing.
-pub fn select(options: &Options, census: &Census, symbolizer: &mut Symbolizer) -> Result<Vec<Planned>, PlanError> {
+pub fn select(
+    options: &Options,
+    census: &Census,
+    symbolizer: &mut Symbolizer,
+) -> Result<Vec<Planned>, PlanError> {
     let mut planned = selected(&options.selection, census)?;
     if !options.only.is_empty() || !options.skip.is_empty() {
         let filter = Filter::new(&options.only, &options.skip)?;
@@ -74,7 +78,9 @@ pub fn select(options: &Options, census: &Census, symbolizer: &mut Symbolizer) -
 fn selected(selection: &Selection, census: &Census) -> Result<Vec<Planned>, PlanError> {
     let all = || {
         let numbered = (1..).zip(census.allocations());
-        numbered.map(|(ordinal, (site, nth))| Planned { ordinal, site, nth }).filter(|planned| planned.nth > 0)
+        numbered
+            .map(|(ordinal, (site, nth))| Planned { ordinal, site, nth })
+            .filter(|planned| planned.nth > 0)
     };
     Ok(match selection {
         Selection::Every => all().collect(),
@@ -199,7 +205,8 @@ mod tests {
             line: None,
             inlined: false,
         };
-        let stack = ["/lib/libc.so.6", "/bin/p", "/bin/p", "/lib/libc.so.6", "/lib/libc.so.6", "/bin/p"].map(frame);
+        let stack =
+            ["/lib/libc.so.6", "/bin/p", "/bin/p", "/lib/libc.so.6", "/lib/libc.so.6", "/bin/p"].map(frame);
         assert_eq!(without_start(&stack), &stack[..3]);
         assert_eq!(without_start(&stack[1..3]), &stack[1..3]);
         assert_eq!(without_start(&stack[..1]), &stack[..1]);
@@ -220,7 +227,9 @@ mod tests {
             let owned = |globs: &[&str]| globs.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
             Filter::new(&owned(only), &owned(skip)).unwrap().keeps(std::slice::from_ref(&frame))
         };
-        assert!(keeps(&["libfoo*"], &[]) && keeps(&["open.c"], &[]) && keeps(&["foo_*"], &[]) && keeps(&[], &[]));
+        assert!(
+            keeps(&["libfoo*"], &[]) && keeps(&["open.c"], &[]) && keeps(&["foo_*"], &[]) && keeps(&[], &[])
+        );
         assert!(!keeps(&["libbar*"], &[]) && !keeps(&[], &["libfoo*"]) && !keeps(&["foo_*"], &["*/foo/*"]));
         assert!(Filter::new(&["[".to_owned()], &[]).is_err());
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use memtrial_report::model::{End, Reference};
 use memtrial_target::crash::{Crash, read_memory};
 use memtrial_target::filter::{self, Answer, Effect, Notice};
+use memtrial_target::isolation::Isolation;
 use memtrial_target::processes;
 use memtrial_target::watch::{self, Ended, Event, Watch};
 
@@ -52,7 +53,12 @@ struct Observation {
 ///
 /// # Errors
 /// When it does not run, or not as it should.
-pub fn establish(lab: &mut Lab, watch: &mut Watch, limit: Duration, allowed: &[i32]) -> Result<Established, CampaignError> {
+pub fn establish(
+    lab: &mut Lab,
+    watch: &mut Watch,
+    limit: Duration,
+    allowed: &[i32],
+) -> Result<Established, CampaignError> {
     let mut warnings = Vec::new();
     let mut scout = observe_first(lab, watch, limit, &mut warnings)?;
     check(&scout, allowed)?;
@@ -63,7 +69,7 @@ pub fn establish(lab: &mut Lab, watch: &mut Watch, limit: Duration, allowed: &[i
     let mut observe_next = |lab: &mut Lab| {
         let run = match observe(lab, watch, &Kind::census(limit)) {
             Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation() => {
-                lab.set_private(Vec::new());
+                lab.share_all();
                 observe(lab, watch, &Kind::census(limit))?
             }
             other => other?,
@@ -107,7 +113,7 @@ fn observe_first(
     let kind = Kind { filtered: watched, ..Kind::census(limit) };
     let mut result = observe(lab, watch, &kind);
     if matches!(&result, Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation()) {
-        lab.set_private(Vec::new());
+        lab.share_all();
         result = observe(lab, watch, &kind);
     }
     if !watched {
@@ -178,7 +184,12 @@ fn check(run: &Observation, allowed: &[i32]) -> Result<(), CampaignError> {
     if run.allocations == 0 { Err(CampaignError::NoAllocations) } else { Ok(()) }
 }
 
-fn compare(first: Observation, second: Observation, mut warnings: Vec<String>, shares_files: bool) -> Established {
+fn compare(
+    first: Observation,
+    second: Observation,
+    mut warnings: Vec<String>,
+    shares_files: bool,
+) -> Established {
     let mut differences = first.census.differences(&second.census);
     let mut agree = |name: &str, same: bool| {
         if !same {
@@ -279,7 +290,7 @@ fn folders_of(touched: &BTreeSet<PathBuf>, lab: &Lab) -> Vec<PathBuf> {
 fn can_be_private(folder: &Path, lab: &Lab) -> bool {
     let kernel = ["/proc", "/sys", "/dev"].iter().any(|root| folder.starts_with(root));
     let holds_scratch = lab.scratch().path().starts_with(folder);
-    folder.parent().is_some() && folder.is_dir() && !kernel && !holds_scratch && !has_mounts_below(folder)
+    Isolation::can_cover(folder) && folder.is_dir() && !kernel && !holds_scratch && !has_mounts_below(folder)
 }
 
 fn has_mounts_below(folder: &Path) -> bool {

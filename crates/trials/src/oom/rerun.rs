@@ -147,7 +147,12 @@ impl Reruns {
     }
 }
 
-fn start(lab: &mut Lab, watch: &mut Watch, rules: &Rules<'_>, planned: Planned) -> Result<Active, CampaignError> {
+fn start(
+    lab: &mut Lab,
+    watch: &mut Watch,
+    rules: &Rules<'_>,
+    planned: Planned,
+) -> Result<Active, CampaignError> {
     let kind = Kind {
         mode: if rules.fault.is_anchored() { mode::ANCHORED } else { mode::CHOSEN },
         fault: rules.fault,
@@ -193,7 +198,8 @@ fn judge_run(
     if end == End::Signal(libc_signal::FILE_SIZE) || active.output_length() >= control.write_limit {
         end = End::Flood;
     }
-    let (stdout, stderr) = if end == End::Flood { (vec![], vec![]) } else { (active.stdout()?, active.stderr()?) };
+    let (stdout, stderr) =
+        if end == End::Flood { (vec![], vec![]) } else { (active.stdout()?, active.stderr()?) };
     let files = active.files();
     let observed = Observed {
         end,

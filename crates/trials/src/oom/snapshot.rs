@@ -185,7 +185,10 @@ impl Sweep<'_> {
     }
 
     /// Judges and frees the slots of snapshots that have ended.
-    fn collect(&mut self, done: &mut impl FnMut(Shown) -> Result<(), CampaignError>) -> Result<(), CampaignError> {
+    fn collect(
+        &mut self,
+        done: &mut impl FnMut(Shown) -> Result<(), CampaignError>,
+    ) -> Result<(), CampaignError> {
         if self.early.is_empty() {
             return Ok(());
         }
@@ -386,7 +389,10 @@ impl Sweep<'_> {
         } else {
             None
         };
-        Ok(Pass { ended, dishonest: differs.map(|how| format!("while snapshots were made of it, the target {how}")) })
+        Ok(Pass {
+            ended,
+            dishonest: differs.map(|how| format!("while snapshots were made of it, the target {how}")),
+        })
     }
 }
 
@@ -410,4 +416,3 @@ fn read_from(file: &File, from: u64) -> std::io::Result<Vec<u8>> {
     file.read_exact_at(&mut bytes, from)?;
     Ok(bytes)
 }
-

@@ -41,8 +41,14 @@ pub fn prepare(options: &Options, lab: &mut Lab, debugger: Debugger) -> Result<P
     let established = reference::establish(lab, &mut watch, limit, &options.expect_exit)?;
     let planned = plan::select(options, &established.census, &mut symbolizer)?;
     let anchor = planned.first().map_or((0, 0), |planned| (planned.site, planned.nth));
-    let kind =
-        Kind { mode: mode::ANCHORED, fault: options.fault, anchor, filtered: false, traced: false, limit: None };
+    let kind = Kind {
+        mode: mode::ANCHORED,
+        fault: options.fault,
+        anchor,
+        filtered: false,
+        traced: false,
+        limit: None,
+    };
     let path = lab.scratch().path().join("memory");
     let memory = lab.memory(&path, &kind)?;
     // The debugger waits for its own children, and wants to hear of them.
@@ -71,7 +77,11 @@ fn command(lab: &Lab, memory: &SharedMemory, debugger: Debugger) -> std::io::Res
                 setting.push(variable.to_string_lossy().replacen('=', " = ", 1));
                 command.arg("-ex").arg(setting);
             }
-            command.arg("-ex").arg(format!("run < {}", lab.stdin().display())).args(["-ex", "backtrace", "--args"]);
+            command.arg("-ex").arg(format!("run < {}", lab.stdin().display())).args([
+                "-ex",
+                "backtrace",
+                "--args",
+            ]);
             command
         }
         Debugger::Valgrind => {
