@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """Measures memtrial against the usual method, the floor of a snapshot, and heaptrack, side by side in one run.
 
-    bench/run.py [--memtrial PATH] [--jobs N] [--quick] [--only campaign|floor|census]
+    bench/run.py [--memtrial PATH] [--jobs N] [--rounds N] [--only campaign|floor|census]
 
-Prints Markdown tables. Everything is made in a temporary folder. --quick leaves out the programs with about
-50,000 allocations, of which the usual method takes more than a quarter of an hour.
+Prints Markdown tables. Everything is made in a temporary folder. Takes about half an hour on two cores.
 """
 
 import argparse
@@ -25,25 +24,45 @@ def json_records(count):
     return json.dumps([{"id": i, "name": "n%d" % i, "tags": ["a", "b"]} for i in range(count)])
 
 
+def log(identifiers, lines):
+    """A log in which a new identifier turns up every so many lines."""
+    step = lines // identifiers
+    return "".join("10:00:%02d GET id%06d %d\n" % (i % 60, i // step if i % step == 0 else (i * 7919) % (i // step + 1),
+                                                   i * 31 % 997) for i in range(lines))
+
+
 def write_inputs(folder):
     for name, text in {
         "j10k.json": json_records(230),
         "j50k.json": json_records(5200),
         "x10k.xml": "<r>" + "".join('<i n="%d"><b>t%d</b></i>' % (i, i) for i in range(2000)) + "</r>",
+        "sections.xml": "<r>" + "".join('<s n="%d">%s</s>' % (i, "some text " * 5000) for i in range(130)) + "</r>",
+        "middle.log": log(4600, 230000),
+        "large.log": log(24000, 240000),
     }.items():
         with open(os.path.join(folder, name), "w") as file:
             file.write(text)
 
 
 PYTHON = ["/usr/bin/python3", "-I", "-S", "-c", "print(1)"]
+AWK = "{n[$3]++; s+=$4} END {print length(n), s}"
+SQL = ("create table t(a,b); insert into t values(1,2),(3,4); select * from t order by b desc; "
+       "create index i on t(b); select sum(a) from t where b>1;")
+# Policy, command, and of how many allocations the usual method tries one: where it would take an hour, its time
+# is that of those runs, times this.
 CAMPAIGNS = [
-    # Size, policy, command. jq stops by abort at almost every failure: the policy is the one for such programs.
-    ("about 700", "graceful", PYTHON),
-    ("about 10,000", "abort", ["jq", "-c", ".", "j10k.json"]),
-    ("about 10,000", "graceful", ["xmllint", "--noout", "x10k.xml"]),
-    ("about 50,000", "abort", ["jq", "-c", ".", "j50k.json"]),
+    ("graceful", ["xmllint", "--noout", "sections.xml"], 1),
+    ("graceful", ["sqlite3", ":memory:", SQL], 1),
+    ("graceful", PYTHON, 1),
+    ("graceful", ["gawk", AWK, "middle.log"], 17),
+    # jq stops by abort at almost every failure: this is the policy for such programs.
+    ("abort", ["jq", "-c", ".", "j10k.json"], 1),
+    ("graceful", ["xmllint", "--noout", "x10k.xml"], 1),
+    ("graceful", ["gawk", AWK, "large.log"], 53),
+    ("abort", ["jq", "-c", ".", "j50k.json"], 53),
 ]
-FLOORS = [(400, PYTHON), (5000, ["jq", "-c", ".", "j10k.json"]), (5000, ["xmllint", "--noout", "x10k.xml"])]
+FLOORS = [(400, ["xmllint", "--noout", "sections.xml"]), (5000, ["gawk", AWK, "middle.log"]), (40000, ["gawk", AWK, "large.log"]),
+          (5000, ["jq", "-c", ".", "j10k.json"]), (5000, ["xmllint", "--noout", "x10k.xml"])]
 GAWK_LOOP = "BEGIN{for(r=0;r<40;r++){for(i=0;i<20000;i++)a[i]=i \"x\"; delete a}; print 1}"
 CENSUSES = [
     ("malloc-heavy", ["gawk", GAWK_LOOP]),
@@ -71,56 +90,67 @@ def build(folder):
     subprocess.check_call(flags + ["-o", f"{folder}/rerun_each", f"{HERE}/rerun_each.c"])
 
 
-def campaigns(memtrial, folder, jobs, quick):
+def campaigns(memtrial, folder, jobs, rounds):
     print("\n## Whole campaign, every allocation\n")
-    print("| allocations | program | memtrial | usual method | ratio | outcomes |")
+    print("| allocations | program | memtrial | usual method | ratio | outcomes, allocation by allocation |")
     print("|---|---|---|---|---|---|")
-    for size, policy, command in CAMPAIGNS:
-        if quick and size == "about 50,000":
-            continue
-        rounds = 1 if size == "about 50,000" else 3
+    for policy, command, stride in CAMPAIGNS:
         ours, theirs = [], []
-        for _ in range(rounds):
+        for _ in range(rounds if stride == 1 else 1):
             seconds, result = timed([memtrial, "oom", "--every", "-q", "--json", "--jobs", str(jobs), "--policy",
                                      policy, "--", *command], folder)
             report = json.loads(result.stdout)
             ours.append(seconds)
-            seconds, result = timed([f"{folder}/rerun_each", "-j", str(jobs), "-t", "5", f"{folder}/failnth.so",
-                                     *command], folder)
+            result = run([f"{folder}/rerun_each", "-j", str(jobs), "-t", "5", "-e", str(stride), "-v",
+                          f"{folder}/failnth.so", *command], folder)
             usual = json.loads(result.stdout)
-            theirs.append(seconds)
-        mine = {word: count for word, count in report["verdicts"]}
-        other = usual["verdicts"]
-        agreement = "the same" if mine == other else f"{mine} against {other}"
+            theirs.append(usual["seconds"] * usual["allocations"] / usual["runs"])
+        same, compared = agreement(f"{folder}/memtrial.out/outcomes.jsonl", result.stderr)
         ratio = statistics.median(b / a for a, b in zip(ours, theirs))
+        sampled = f" (from every {stride}th)" if stride > 1 else ""
         print(f"| {report['reference']['allocations']:,} | `{' '.join(command)[:60]}` | {statistics.median(ours):.2f} s "
-              f"| {statistics.median(theirs):.2f} s | {ratio:.1f} | {agreement} |", flush=True)
+              f"| {statistics.median(theirs):.1f} s{sampled} | {ratio:.1f} | {same:,} of {compared:,} the same |",
+              flush=True)
+
+
+def agreement(outcomes, lines):
+    """How many of the usual method's runs have the verdict that memtrial gave the allocation of that number."""
+    verdicts = {}
+    with open(outcomes) as file:
+        for line in file:
+            outcome = json.loads(line)
+            verdicts[outcome["ordinal"]] = outcome["verdict"]
+    usual = [line.split()[:2] for line in lines.splitlines() if line[:1].isdigit()]
+    same = sum(verdicts.get(int(number)) == word.split("_")[0] for number, word in usual)
+    return same, len(usual)
 
 
 def floors(memtrial, folder):
     print("\n## One injection over the floor\n")
-    print("Microseconds for one injection, one at a time. *floor*: a clone of that process at that allocation that "
-          "ends at once, waited for. *its end*: the same, but the clone runs on to the end that the failure brings. "
-          "*memtrial*: an injection in a campaign over 2,000 allocations there (400 for the small program), less "
-          "the time of a campaign over one.\n")
-    print("| program | floor | with its end | memtrial | memtrial − its end, over the floor |")
-    print("|---|---|---|---|---|")
+    print("Microseconds of wall time for one injection, one at a time. *floor*: a clone of that process at that "
+          "allocation, which ends at once, waited for. *with its end*: the same, but the clone gets NULL and runs on "
+          "to the end that the program then comes to: what no tool can save. *memtrial*: a campaign over the "
+          "allocations around that one, less one over a single allocation, by their number.\n")
+    print("| program | allocation | floor | with its end | memtrial | memtrial less its end, plus the floor |")
+    print("|---|---|---|---|---|---|")
     for at, command in FLOORS:
-        span = 2000 if at > 1000 else 400
+        span = 1000 if at > 1000 else 200
+        points = range(at - span // 2, at + span // 2, span // 20)
         figures = []
         for _ in range(3):
             floor = preload(folder, at, command, {})
-            end = statistics.mean(preload(folder, at + k, command, {"FLOOR_FAILS": "1", "FLOOR_RUNS": "1"})
-                                  for k in range(0, span, span // 40))
+            end = statistics.mean(preload(folder, point, command, {"FLOOR_FAILS": "1", "FLOOR_RUNS": "50"})
+                                  for point in points)
             options = [memtrial, "oom", "-q", "--json", "--jobs", "1", "--policy", "abort", "--mode", "snapshot"]
-            one, result = timed([*options, "--allocs", f"{at}-{at}", "--", *command], folder)
-            many, result = timed([*options, "--allocs", f"{at}-{at + span}", "--", *command], folder)
+            one, result = timed([*options, "--allocs", f"{points[0]}-{points[0]}", "--", *command], folder)
+            many, result = timed([*options, "--allocs", f"{points[0]}-{points[0] + span}", "--", *command], folder)
             reruns = json.loads(result.stdout)["coverage"]["by_rerun"]
             injection = (many - one) / span * 1e6
             figures.append((floor, end, injection, (injection - end + floor) / floor, reruns))
         floor, end, injection, over, reruns = (statistics.median(column) for column in zip(*figures))
-        note = f" ({reruns:.0f} of them confirmed by reruns)" if reruns else ""
-        print(f"| `{' '.join(command)[:50]}` | {floor:.0f} | {end:.0f} | {injection:.0f}{note} | {over:.2f} × |", flush=True)
+        note = f" ({reruns:.0f} of {span} made again to confirm)" if reruns else ""
+        print(f"| `{' '.join(command)[:50]}` | {at:,} | {floor:.0f} | {end:.0f} | {injection:.0f}{note} "
+              f"| {over:.2f} × floor |", flush=True)
 
 
 def preload(folder, at, command, more):
@@ -154,7 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memtrial", default=os.path.join(HERE, "..", "target", "release", "memtrial"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["campaign", "floor", "census"])
     options = parser.parse_args()
     memtrial = os.path.abspath(options.memtrial)
@@ -165,7 +195,7 @@ def main():
         build(folder)
         write_inputs(folder)
         if options.only in (None, "campaign"):
-            campaigns(memtrial, folder, options.jobs, options.quick)
+            campaigns(memtrial, folder, options.jobs, options.rounds)
         if options.only in (None, "floor"):
             floors(memtrial, folder)
         if options.only in (None, "census"):

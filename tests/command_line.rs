@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use memtrial_report::model::{End, Report, Verdict};
 use memtrial_tests::harness::memtrial::{Ended, Memtrial};
 use memtrial_tests::harness::outcomes::{count, kept, verdicts};
-use memtrial_tests::harness::processes::{marked, signal, wait_for};
+use memtrial_tests::harness::processes::{Mark, signal, wait_for};
 use memtrial_tests::harness::programs::installed;
 use memtrial_tests::harness::targets::named;
 use memtrial_tests::harness::workshop::{Bench, compile_c, run};
@@ -423,6 +423,14 @@ fn the_results_before_are_kept_as_old() {
 }
 
 #[test]
+fn the_target_does_not_see_the_results() {
+    let bench = Bench::new();
+    bench.write("own", "");
+    let ended = Memtrial::new(&bench.folder(), "oom -q -- sh -c").arguments(["ls -A >&2; exit 3"]).run();
+    assert!(ended.stderr.contains("own") && !ended.stderr.contains("memtrial.out"), "{}", ended.told());
+}
+
+#[test]
 fn captured_output_is_kept_for_each_finding() {
     let bench = with_target("silent_complains");
     let report = try_in(&bench, "oom -q --json -o results -- ./silent_complains").with_status(1).report();
@@ -482,9 +490,9 @@ fn a_debugger_needs_one_failure() {
 }
 
 /// A trial that takes a while, of which a part is known: a test can step in.
-fn long_trial(bench: &Bench, mark: &str) -> Memtrial {
+fn long_trial(bench: &Bench, mark: &Mark) -> Memtrial {
     let line = "oom -q --json --every --mode rerun --sample 250,seed=3 -o results -- jq -n [range(200)|{n:.}]|length";
-    Memtrial::new(&bench.folder(), line).variable("MARK", mark)
+    Memtrial::new(&bench.folder(), line).variable("MARK", mark.word())
 }
 
 /// Waits until so many outcomes are kept.
@@ -495,16 +503,16 @@ fn wait_for_outcomes(folder: &Path, many: usize) {
 
 /// What an undisturbed run of [`long_trial`] comes to.
 static UNDISTURBED: LazyLock<Report> =
-    LazyLock::new(|| long_trial(&Bench::new(), "undisturbed").run().report());
+    LazyLock::new(|| long_trial(&Bench::new(), &Mark::new("undisturbed")).run().report());
 
 #[test]
 fn a_run_that_was_killed_is_gone_on_with() {
     let bench = Bench::new();
-    let mark = format!("killed-{}", std::process::id());
+    let mark = Mark::new("killed");
     let running = long_trial(&bench, &mark).start();
     let results = bench.folder().join("results");
     wait_for_outcomes(&results, 20);
-    let worker = marked(&mark).into_iter().find(|process| process.name == "trial-worker");
+    let worker = mark.processes().into_iter().find(|process| process.name == "trial-worker");
     signal(worker.expect("the worker lives").pid, libc::SIGKILL);
     let killed = running.wait();
     assert_ne!(killed.status, 0, "{}", killed.told());
@@ -519,7 +527,8 @@ fn a_run_that_was_killed_is_gone_on_with() {
 #[test]
 fn an_interrupted_run_reports_what_it_knows() {
     let bench = Bench::new();
-    let running = long_trial(&bench, "interrupted").start();
+    let mark = Mark::new("interrupted");
+    let running = long_trial(&bench, &mark).start();
     wait_for_outcomes(&bench.folder().join("results"), 20);
     signal(running.pid(), libc::SIGINT);
     let report = running.wait().with_status(130).report();

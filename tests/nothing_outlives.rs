@@ -1,7 +1,7 @@
 //! However memtrial ends, nothing that it has started outlives it: no process, and no scratch folder.
 
 use memtrial_tests::harness::memtrial::{Memtrial, Running};
-use memtrial_tests::harness::processes::{Process, marked, scratch_folders, signal, wait_for};
+use memtrial_tests::harness::processes::{Mark, Process, scratch_folders, signal, wait_for};
 use memtrial_tests::harness::targets::named;
 use memtrial_tests::harness::workshop::{Bench, Workshop};
 
@@ -13,7 +13,7 @@ const FAMILY: usize = 3;
 /// A trial whose target hangs, with all the family it has started.
 struct Trial {
     running: Running,
-    mark: String,
+    mark: Mark,
     _bench: Bench,
     _workshop: Workshop,
 }
@@ -23,18 +23,18 @@ impl Trial {
     fn begin(name: &str, mode: &str) -> Trial {
         let (bench, workshop) = (Bench::new(), Workshop::new());
         let program = workshop.program(&named("hung_family"));
-        let mark = format!("mark-{}-{name}-{mode}", std::process::id());
+        let mark = Mark::new(&format!("{name}-{mode}"));
         let options = ["--mode", mode, "--timeout", "3000", "--"];
         let memtrial =
             Memtrial::new(&bench.folder(), "oom -q --json").arguments(options).arguments([program]);
-        let running = memtrial.variable("MEMTRIAL_TEST_MARK", &mark).start();
+        let running = memtrial.variable("MARK", mark.word()).start();
         wait_for("the target hangs", || (family(&mark).len() >= FAMILY).then_some(()));
         assert!(!scratch_folders(running.pid()).is_empty(), "it has a scratch folder");
         Trial { running, mark, _bench: bench, _workshop: workshop }
     }
 
     fn worker(&self) -> i32 {
-        let worker = marked(&self.mark).into_iter().find(|process| process.name == WORKER);
+        let worker = self.mark.processes().into_iter().find(|process| process.name == WORKER);
         worker.expect("the worker lives").pid
     }
 
@@ -47,15 +47,15 @@ impl Trial {
         let main = self.main();
         // Its streams end when nobody holds them any more.
         let status = self.running.wait().status;
-        wait_for("no process is left", || marked(&self.mark).is_empty().then_some(()));
+        wait_for("no process is left", || self.mark.processes().is_empty().then_some(()));
         wait_for("no scratch folder is left", || scratch_folders(main).is_empty().then_some(()));
         status
     }
 }
 
 /// The processes of the target, all of one program.
-fn family(mark: &str) -> Vec<Process> {
-    marked(mark).into_iter().filter(|process| process.name.starts_with("hung_family")).collect()
+fn family(mark: &Mark) -> Vec<Process> {
+    mark.processes().into_iter().filter(|process| process.name.starts_with("hung_family")).collect()
 }
 
 /// Reruns, and snapshots as far as they go: the family is started after the failure, which a snapshot may not do.
@@ -95,14 +95,14 @@ fn nothing_outlives_a_debugger_run_that_is_killed() {
     let report =
         Memtrial::new(&bench.folder(), "oom -q --json --timeout 5 --").arguments([&program]).run().report();
     let at = report.findings.first().map(|finding| finding.sites[0].clone()).expect("it hangs");
-    let mark = format!("mark-{}-debugger", std::process::id());
+    let mark = Mark::new("debugger");
     let memtrial = Memtrial::new(&bench.folder(), "oom --under gdb --at").arguments([at.as_str(), "--"]);
-    let running = memtrial.arguments([&program]).variable("MEMTRIAL_TEST_MARK", &mark).start();
+    let running = memtrial.arguments([&program]).variable("MARK", mark.word()).start();
     let main = running.pid();
     wait_for("the target hangs", || (family(&mark).len() >= FAMILY).then_some(()));
     signal(main, libc::SIGKILL);
     let _ = running.wait();
-    wait_for("no process is left", || marked(&mark).is_empty().then_some(()));
+    wait_for("no process is left", || mark.processes().is_empty().then_some(()));
     wait_for("no scratch folder is left", || scratch_folders(main).is_empty().then_some(()));
 }
 
@@ -118,15 +118,14 @@ fn the_scratch_folder_of_a_trial_that_was_killed_whole_goes_with_the_next() {
         signal(pid, libc::SIGKILL);
     }
     wait_for("main and worker are gone", || {
-        let left = marked(&trial.mark);
+        let left = trial.mark.processes();
         left.iter().all(|process| process.pid != main && process.pid != worker).then_some(())
     });
     // What the target itself has started nobody can end any more; these were ours to start.
     for process in family {
         signal(process.pid, libc::SIGKILL);
     }
-    let mark = trial.mark.clone();
-    wait_for("no process is left", || marked(&mark).is_empty().then_some(()));
+    wait_for("no process is left", || trial.mark.processes().is_empty().then_some(()));
     let bench = Bench::new();
     let _ = Memtrial::new(&bench.folder(), "oom -q -- git --version").run();
     wait_for("no scratch folder is left", || scratch_folders(main).is_empty().then_some(()));

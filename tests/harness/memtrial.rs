@@ -14,7 +14,7 @@ use memtrial_report::model::Report;
 use super::executable::built;
 
 /// How long anything is waited for. Nothing that works takes a tenth of it, however slow the machine.
-pub const LIMIT: Duration = Duration::from_secs(600);
+pub const LIMIT: Duration = Duration::from_secs(300);
 
 /// A memtrial about to be run.
 #[derive(Debug, Clone)]

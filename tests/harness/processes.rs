@@ -18,9 +18,43 @@ pub struct Process {
     pub name: String,
 }
 
+/// A word in the environment of processes that a test has started. None of them is left when this is dropped, not
+/// even by a test that fails for that reason.
+#[derive(Debug)]
+pub struct Mark {
+    word: String,
+}
+
+impl Mark {
+    /// A word that nobody else has.
+    #[must_use]
+    pub fn new(name: &str) -> Mark {
+        Mark { word: format!("mark-{}-{name}", std::process::id()) }
+    }
+
+    /// The word.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        &self.word
+    }
+
+    /// The living processes that have it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        marked(&self.word)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        for process in self.processes() {
+            signal(process.pid, libc::SIGKILL);
+        }
+    }
+}
+
 /// The living processes that have `mark` in their arguments, or in the environment they were started with.
-#[must_use]
-pub fn marked(mark: &str) -> Vec<Process> {
+fn marked(mark: &str) -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let has_mark = |pid: &i32| {
