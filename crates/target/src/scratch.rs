@@ -1,0 +1,157 @@
+//! The scratch folder of a run: made for this user alone, and gone when memtrial is, however it ends.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Where scratch folders are made, in the order they are tried. Memory first: snapshots write there often.
+const PLACES: [&str; 2] = ["/dev/shm", "/tmp"];
+
+/// Name of the file in a scratch folder that its owner holds locked.
+const LOCK: &str = "lock";
+
+/// Picks the place for scratch folders: writable, and code can be loaded from it.
+///
+/// # Errors
+/// When there is none.
+pub fn place() -> io::Result<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let places = PLACES.iter().map(PathBuf::from).chain(runtime);
+    places.into_iter().find(|place| is_usable(place)).ok_or_else(|| {
+        let tried = "/dev/shm, /tmp and $XDG_RUNTIME_DIR";
+        io::Error::new(io::ErrorKind::NotFound, format!("none of {tried} is writable and allows executables"))
+    })
+}
+
+fn is_usable(place: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(place.as_os_str().as_bytes()) else { return false };
+    // SAFETY: `statvfs` is plain data, which the call fills in.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is NUL-terminated, and `facts` lives.
+    let found = unsafe { libc::statvfs(path.as_ptr(), &raw mut facts) } == 0;
+    // SAFETY: the path is NUL-terminated.
+    let writable = unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } == 0;
+    found && writable && facts.f_flag & libc::ST_NOEXEC == 0
+}
+
+/// The name of the scratch folder of process `pid` in `place`.
+#[must_use]
+pub fn path_of(place: &Path, pid: u32) -> PathBuf {
+    place.join(format!("memtrial-{pid}"))
+}
+
+/// A scratch folder. The lock is held as long as this lives, in every process that has a copy.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Scratch {
+    /// Makes the folder at `path`, after removing those that memtrials which were killed have left beside it.
+    ///
+    /// # Errors
+    /// Those of making the folder and its lock.
+    pub fn create(path: &Path) -> io::Result<Scratch> {
+        if let Some(place) = path.parent() {
+            remove_abandoned(place);
+        }
+        DirBuilder::new().mode(0o700).create(path)?;
+        let lock = File::create(path.join(LOCK))?;
+        lock_exclusively(&lock)?;
+        Ok(Scratch { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a folder in it.
+    ///
+    /// # Errors
+    /// Those of making a folder.
+    pub fn folder(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        DirBuilder::new().mode(0o700).recursive(true).create(&path)?;
+        Ok(path)
+    }
+}
+
+/// Removes a scratch folder and all in it, also what a target has made unreadable there.
+pub fn remove(path: &Path) {
+    if fs::remove_dir_all(path).is_err() {
+        make_writable(path);
+        let _ = fs::remove_dir_all(path);
+    }
+}
+
+/// Gives this user every right on the folders below `path`; symbolic links are not followed.
+fn make_writable(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
+
+fn lock_exclusively(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn remove_abandoned(place: &Path) {
+    // SAFETY: no arguments.
+    let me = unsafe { libc::geteuid() };
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix("memtrial-"));
+        let ours = digits.is_some_and(|pid| pid.parse::<u32>().is_ok());
+        let mine = entry.metadata().is_ok_and(|facts| facts.is_dir() && facts.uid() == me);
+        if ours && mine && is_abandoned(&entry.path()) {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Whether nobody holds the lock. A folder that has none yet may be about to get it: it is left alone.
+fn is_abandoned(path: &Path) -> bool {
+    File::open(path.join(LOCK)).is_ok_and(|lock| lock_exclusively(&lock).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_abandoned_folder_is_removed_and_a_living_one_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let living = Scratch::create(&path_of(place.path(), 1)).unwrap();
+        let abandoned = Scratch::create(&path_of(place.path(), 2)).unwrap().path().to_owned();
+        fs::create_dir(place.path().join("memtrial-other")).unwrap();
+        let third = Scratch::create(&path_of(place.path(), 3)).unwrap();
+        assert!(living.path().exists() && third.path().exists());
+        assert!(!abandoned.exists());
+        assert!(place.path().join("memtrial-other").exists());
+    }
+
+    #[test]
+    fn a_folder_made_unreadable_by_a_target_is_removed_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let inner = place.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0)).unwrap();
+        remove(&place.path().join("a"));
+        assert!(!place.path().join("a").exists());
+    }
+}
