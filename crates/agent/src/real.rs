@@ -89,6 +89,8 @@ macro_rules! functions {
 }
 
 const NULL: *mut c_void = core::ptr::null_mut();
+/// What a function without a result returns where there is none.
+const NOTHING: () = ();
 
 functions! {
     MALLOC malloc(size: usize) -> *mut c_void, else NULL;
@@ -99,7 +101,7 @@ functions! {
     MEMALIGN memalign(alignment: usize, size: usize) -> *mut c_void, else NULL;
     VALLOC valloc(size: usize) -> *mut c_void, else NULL;
     PVALLOC pvalloc(size: usize) -> *mut c_void, else NULL;
-    FREE free(block: *mut c_void), else ();
+    FREE free(block: *mut c_void), else NOTHING;
     USABLE malloc_usable_size(block: *mut c_void) -> usize, else 0;
 }
 
@@ -159,7 +161,7 @@ pub fn from_pool(size: usize) -> *mut c_void {
 pub fn pool_size(block: *mut c_void) -> Option<usize> {
     let start = POOL_MEMORY.0.get() as usize;
     let offset = (block as usize).wrapping_sub(start);
-    if offset >= POOL || offset < 16 {
+    if !(16..POOL).contains(&offset) {
         return None;
     }
     // SAFETY: a block of the pool has its size 16 bytes before it.

@@ -240,7 +240,9 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
     let Trial { mut report, outputs } = match result {
         Ok(trial) => trial,
         Err(error) => {
-            store.map(Store::discard);
+            if let Some(store) = store {
+                store.discard();
+            }
             return Err(error.into());
         }
     };

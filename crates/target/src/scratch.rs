@@ -150,7 +150,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let inner = place.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();
-        fs::set_permissions(&inner, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o000)).unwrap();
         remove(&place.path().join("a"));
         assert!(!place.path().join("a").exists());
     }

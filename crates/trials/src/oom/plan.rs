@@ -116,7 +116,7 @@ fn draw(planned: Vec<Planned>, sample: Sample) -> Vec<Planned> {
         .filter(|_| {
             state = mix(state);
             // The high bits times the count: a number below `left`, even enough for any run's length.
-            let drawn = u64::try_from(u128::from(state) * u128::from(left) >> 64).unwrap_or(0);
+            let drawn = u64::try_from((u128::from(state) * u128::from(left)) >> 64).unwrap_or(0);
             let chosen = drawn < wanted;
             left -= 1;
             wanted -= u64::from(chosen);

@@ -70,6 +70,8 @@ struct Sweep<'a> {
     early: HashMap<i32, End>,
     /// The call that ended snapshots.
     noticed: Option<&'static str>,
+    /// Ordinal of the last allocation that a snapshot was made at.
+    last: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +117,8 @@ pub fn sweep(
     })?;
     let trunk = watch.pid_of(active.id).unwrap_or(0);
     let ended_for = vec![None; rules.jobs];
-    let mut sweep = Sweep { rules, active, trunk, outputs, ended_for, early: HashMap::new(), noticed: None };
+    let mut sweep =
+        Sweep { rules, active, trunk, outputs, ended_for, early: HashMap::new(), noticed: None, last: 0 };
     let end = sweep.run(watch, &mut more, &mut done)?;
     // What the trunk or a snapshot has started does not outlive the pass.
     watch.end_all();
@@ -201,6 +204,7 @@ impl Sweep<'_> {
             let Some(end) = self.early.remove(&pid) else { continue };
             processes::kill_group(pid);
             let shown = self.look_at(number, end)?;
+            self.last = self.last.max(shown.planned.ordinal);
             self.ended_for[number] = None;
             let slot = &self.active.memory.slots()[number];
             slot.pid.store(0, Ordering::Relaxed);
@@ -363,6 +367,13 @@ impl Sweep<'_> {
         matches!((mapped, self.active.memory.file_id()), (Ok(mapped), Ok(ours)) if mapped == ours)
     }
 
+    /// Whether the trunk made the reference run's allocations, one by one, as far as snapshots were made of it.
+    fn repeats(&self, census: &Census) -> bool {
+        let last = usize::try_from(self.last).unwrap_or(usize::MAX);
+        let made = Census::read(&self.active.memory).allocations();
+        made.into_iter().take(last).eq(census.allocations().into_iter().take(last))
+    }
+
     /// Holds the trunk against the reference run: only if it ran the same are its snapshots worth anything.
     fn conclude(self, end: End) -> Result<Pass, CampaignError> {
         let control = self.active.memory.control();
@@ -384,7 +395,7 @@ impl Sweep<'_> {
             Some("wrote another stdout than the reference run")
         } else if expected.stderr.as_ref().is_some_and(|reference| *reference != stderr) {
             Some("wrote another stderr than the reference run")
-        } else if same && !census.differences(&Census::read(&self.active.memory)).is_empty() {
+        } else if same && !self.repeats(census) {
             Some("made other allocations than the reference run")
         } else {
             None
