@@ -27,7 +27,6 @@ pub fn take(identity: Identity, shared: Shared) -> bool {
     for (written, position) in slot.written.iter().zip(descriptors.written(control)) {
         written.store(position, Ordering::Relaxed);
     }
-    slot.started.store(system::monotonic(), Ordering::Relaxed);
     match system::clone_process() {
         Ok(0) => {
             slot.pid.store(system::getpid(), Ordering::Release);
@@ -89,10 +88,16 @@ fn wait_for_slot(shared: Shared) -> (usize, &'static Slot) {
     loop {
         let freed = control.freed.load(Ordering::Acquire);
         for (number, slot) in slots.iter().enumerate() {
+            if slot.state.load(Ordering::Acquire) != slot::FREE {
+                continue;
+            }
+            // A free slot is this process's alone. From the moment it is taken the controller watches its time,
+            // and looks for the process it names.
+            slot.pid.store(0, Ordering::Relaxed);
+            slot.started.store(system::monotonic(), Ordering::Relaxed);
             let taken =
                 slot.state.compare_exchange(slot::FREE, slot::TAKEN, Ordering::AcqRel, Ordering::Relaxed);
             if taken.is_ok() {
-                slot.pid.store(0, Ordering::Relaxed);
                 return (number, slot);
             }
         }

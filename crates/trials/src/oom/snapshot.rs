@@ -264,9 +264,10 @@ impl Sweep<'_> {
             if self.ended_for[number].is_some() {
                 continue;
             }
-            if deadline <= now {
-                overdue.push((number, slot.pid.load(Ordering::Acquire).cast_signed()));
-            } else {
+            let pid = slot.pid.load(Ordering::Acquire).cast_signed();
+            if deadline <= now && pid > 0 {
+                overdue.push((number, pid));
+            } else if deadline > now {
                 let left = Duration::from_nanos(deadline - now);
                 next = Some(next.map_or(left, |next| next.min(left)));
             }
