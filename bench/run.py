@@ -39,6 +39,7 @@ def write_inputs(folder):
         "sections.xml": "<r>" + "".join('<s n="%d">%s</s>' % (i, "some text " * 5000) for i in range(130)) + "</r>",
         "middle.log": log(4600, 230000),
         "large.log": log(24000, 240000),
+        "longer.log": log(24000, 600000),
     }.items():
         with open(os.path.join(folder, name), "w") as file:
             file.write(text)
@@ -59,6 +60,7 @@ CAMPAIGNS = [
     ("abort", ["jq", "-c", ".", "j10k.json"], 1),
     ("graceful", ["xmllint", "--noout", "x10k.xml"], 1),
     ("graceful", ["gawk", AWK, "large.log"], 53),
+    ("graceful", ["gawk", AWK, "longer.log"], 53),
     ("abort", ["jq", "-c", ".", "j50k.json"], 53),
 ]
 FLOORS = [(400, ["xmllint", "--noout", "sections.xml"]), (5000, ["gawk", AWK, "middle.log"]), (40000, ["gawk", AWK, "large.log"]),
