@@ -61,9 +61,18 @@ pub fn establish(
 ) -> Result<Established, CampaignError> {
     let mut warnings = Vec::new();
     let mut scout = observe_first(lab, watch, limit, &mut warnings)?;
+    let mut private_works = true;
+    if check(&scout, allowed).is_err() && !lab.private().is_empty() {
+        // It may be the private folders that it fails on: an overlay can't copy what belongs to users and groups that
+        // the user's namespace does not have. All that it wrote is in them, so it can be run again as it is.
+        lab.share_all();
+        private_works = false;
+        let kind = Kind { filtered: filter::check_support().is_ok(), ..Kind::census(limit) };
+        scout = observe(lab, watch, &kind)?;
+    }
     check(&scout, allowed)?;
     let touched = std::mem::take(&mut scout.touched);
-    let private = folders_of(&touched, lab);
+    let private = if private_works { folders_of(&touched, lab) } else { Vec::new() };
     let same_folders = private == lab.private();
     lab.set_private(private);
     let mut observe_next = |lab: &mut Lab| {
