@@ -65,7 +65,7 @@ pub fn establish(
     if check(&scout, allowed).is_err() && !lab.private().is_empty() {
         // It may be the private folders that it fails on: an overlay can't copy what belongs to users and groups that
         // the user's namespace does not have. All that it wrote is in them, so it can be run again as it is.
-        lab.share_all();
+        lab.set_private(Vec::new());
         private_works = false;
         let kind = Kind { filtered: filter::check_support().is_ok(), ..Kind::census(limit) };
         scout = observe(lab, watch, &kind)?;
