@@ -159,12 +159,6 @@ impl Watch {
         self.runs.iter().find(|(_, run)| run.id == id).map(|(pid, _)| *pid)
     }
 
-    /// Runs that have not ended.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.runs.len()
-    }
-
     /// Waits for the next event, at most until `until`.
     ///
     /// # Errors

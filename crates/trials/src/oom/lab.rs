@@ -312,12 +312,6 @@ impl Active {
     pub fn check_output(&self) -> PathBuf {
         self.folder.join("check")
     }
-
-    /// The run's scratch folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
 }
 
 impl Drop for Active {
