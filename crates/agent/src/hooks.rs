@@ -8,9 +8,9 @@ use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
 use crate::inject::{counts_live, fails};
-use crate::real::{self, ENOMEM, call, pool_size, set_errno};
+use crate::real::{self, ENOMEM, call, plain, pool_size, set_errno};
 use crate::stack::{Caller, forget_rules};
-use crate::{start, thread};
+use crate::{follow, start, thread};
 
 const NULL: *mut c_void = core::ptr::null_mut();
 
@@ -52,6 +52,7 @@ fn allocate(bytes: usize, sp: u64, bp: u64, real: impl FnOnce() -> *mut c_void) 
     }
     let block = real();
     came(block);
+    follow::born(block, bytes, Caller { sp, bp });
     block
 }
 
@@ -79,7 +80,18 @@ fn goes(block: *mut c_void) -> u64 {
     }
 }
 
+// What is looked at closely lies in functions of their own: what is let pass needs none of their stack frame.
+
 extern "C" fn malloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
+    if follow::passes(size) {
+        // SAFETY: the target's arguments.
+        return unsafe { plain::malloc(size) };
+    }
+    look_at_malloc(size, sp, bp)
+}
+
+#[inline(never)]
+fn look_at_malloc(size: usize, sp: u64, bp: u64) -> *mut c_void {
     if thread::is_busy() {
         return within(size, || {
             // SAFETY: the target's arguments.
@@ -96,6 +108,10 @@ extern "C" fn calloc_at(count: usize, size: usize, sp: u64, bp: u64) -> *mut c_v
         // SAFETY: the target's arguments.
         return unsafe { call::calloc(count, size) };
     };
+    if follow::passes(bytes) {
+        // SAFETY: the target's arguments.
+        return unsafe { plain::calloc(count, size) };
+    }
     if thread::is_busy() {
         return within(bytes, || {
             // SAFETY: the target's arguments.
@@ -124,6 +140,7 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
     }
     if thread::is_busy() || (size == 0 && !block.is_null()) {
         goes(block);
+        follow::dies(block);
         // SAFETY: the target's arguments. Of size 0 this frees: nothing is asked for.
         return unsafe { call::realloc(block, size) };
     }
@@ -134,14 +151,17 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
         return NULL;
     }
     let gone = goes(block);
+    let followed = follow::dies(block);
     // SAFETY: the target's arguments.
     let moved = unsafe { call::realloc(block, size) };
     if moved.is_null() {
+        follow::undo(block, followed);
         if let Some(shared) = counts_live() {
             shared.control().live.fetch_add(gone, Ordering::Relaxed);
         }
     } else {
         came(moved);
+        follow::born(moved, size, Caller { sp, bp });
     }
     moved
 }
@@ -178,7 +198,9 @@ extern "C" fn posix_memalign_at(
     let result = unsafe { call::posix_memalign(to, alignment, size) };
     if result == 0 {
         // SAFETY: on success the function has written the block there.
-        came(unsafe { *to });
+        let block = unsafe { *to };
+        came(block);
+        follow::born(block, size, Caller { sp, bp });
     }
     result
 }
@@ -203,15 +225,132 @@ extern "C" fn pvalloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
     allocate(size, sp, bp, || unsafe { call::pvalloc(size) })
 }
 
+/// Stands in for an `operator new` that an allocator brings along itself, and which so calls no `malloc`: the blocks
+/// of the two are one kind in such allocators. Where there is no memory, their own goes on, and throws.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn memtrial_operator_new() {
+    naked_asm!(
+        "push rdi",
+        "lea rsi, [rsp + 8]",
+        "mov rdx, rbp",
+        "call {work}",
+        "pop rdi",
+        "test rax, rax",
+        "jz 2f",
+        "ret",
+        "2: sub rsp, 8",
+        "push rdi",
+        "call {real}",
+        "pop rdi",
+        "add rsp, 8",
+        "jmp rax",
+        work = sym malloc_at,
+        real = sym real_operator_new,
+    )
+}
+
+extern "C" fn real_operator_new() -> *mut c_void {
+    real::operator_new()
+}
+
 /// Stands in front of the target's `free`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(block: *mut c_void) {
     if pool_size(block).is_some() {
         return;
     }
+    if follow::ignores(block) {
+        // SAFETY: the target's argument.
+        return unsafe { plain::free(block) };
+    }
+    look_at_free(block);
+}
+
+#[inline(never)]
+fn look_at_free(block: *mut c_void) {
     goes(block);
+    follow::dies(block);
     // SAFETY: the target's argument.
     unsafe { call::free(block) };
+}
+
+/// Passes a call of `mmap` on, with where its caller stands: it has no register left for that.
+macro_rules! export_mmap {
+    ($name:ident) => {
+        /// Stands in front of the target's function of the same name.
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            naked_asm!(
+                "lea rax, [rsp]",
+                "sub rsp, 8",
+                "push rbp",
+                "push rax",
+                "call {work}",
+                "add rsp, 24",
+                "ret",
+                work = sym mmap_at,
+            )
+        }
+    };
+}
+
+export_mmap!(mmap);
+export_mmap!(mmap64);
+export!(munmap => munmap_at, "rdx", "rcx");
+
+extern "C" fn mmap_at(
+    address: *mut c_void,
+    length: usize,
+    protection: c_int,
+    flags: c_int,
+    fd: c_int,
+    offset: i64,
+    sp: u64,
+    bp: u64,
+) -> *mut c_void {
+    const MAP_FIXED: c_int = 0x10;
+    const MAP_ANONYMOUS: c_int = 0x20;
+    // SAFETY: the target's arguments.
+    let mapped = unsafe { call::mmap(address, length, protection, flags, fd, offset) };
+    // What is mapped over something else is laid out by the program itself.
+    if mapped != real::FAILED && flags & MAP_ANONYMOUS != 0 && flags & MAP_FIXED == 0 {
+        follow::mapped(mapped, length, Caller { sp, bp });
+    }
+    mapped
+}
+
+extern "C" fn munmap_at(address: *mut c_void, length: usize, _: u64, _: u64) -> c_int {
+    follow::unmapped(address, length);
+    // SAFETY: the target's arguments.
+    unsafe { call::munmap(address, length) }
+}
+
+/// Stands in front of the target's `mremap`. The last argument counts only with a flag, and is passed on as it comes.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn mremap() {
+    naked_asm!("mov r9, rsp", "jmp {work}", work = sym mremap_at)
+}
+
+extern "C" fn mremap_at(
+    address: *mut c_void,
+    length: usize,
+    to: usize,
+    flags: c_int,
+    place: *mut c_void,
+    _sp: u64,
+) -> *mut c_void {
+    let followed = follow::unmapped(address, length);
+    // SAFETY: the target's arguments.
+    let moved = unsafe { call::mremap(address, length, to, flags, place) };
+    if moved == real::FAILED {
+        follow::undo(address, followed);
+    } else {
+        follow::resized(moved, to, followed);
+    }
+    moved
 }
 
 /// Stands in front of the loader's `dlclose`: other code may be loaded where the closed library was.

@@ -48,6 +48,8 @@ pub fn fails(bytes: usize, caller: Caller) -> bool {
     }
 }
 
+// Where nothing is on trial, calls are spared its stack frame.
+#[inline(never)]
 fn decide(bytes: u64, caller: Caller, shared: Shared) -> bool {
     if continues(shared) {
         return true;

@@ -8,12 +8,14 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the agent is written for Linux on x86-64");
 
+mod follow;
 mod hooks;
 mod inject;
 mod memory;
 mod privacy;
 mod real;
 mod record;
+mod sampling;
 mod snapshot;
 mod stack;
 mod start;

@@ -1,9 +1,11 @@
 //! The allocator that the target would have used: found behind the agent in the lookup order.
 
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use crate::thread;
+use memtrial_wire::layout::REAL_FUNCTIONS;
+
+use crate::{stack, thread};
 
 unsafe extern "C" {
     fn dlsym(handle: *mut c_void, name: *const u8) -> *mut c_void;
@@ -89,6 +91,8 @@ macro_rules! functions {
 }
 
 const NULL: *mut c_void = core::ptr::null_mut();
+/// What `mmap` returns when it fails.
+pub const FAILED: *mut c_void = usize::MAX as *mut c_void;
 /// What a function without a result returns where there is none.
 const NOTHING: () = ();
 
@@ -103,9 +107,94 @@ functions! {
     PVALLOC pvalloc(size: usize) -> *mut c_void, else NULL;
     FREE free(block: *mut c_void), else NOTHING;
     USABLE malloc_usable_size(block: *mut c_void) -> usize, else 0;
+    MMAP mmap(address: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: i64)
+        -> *mut c_void, else FAILED;
+    MUNMAP munmap(address: *mut c_void, length: usize) -> c_int, else -1;
+    MREMAP mremap(address: *mut c_void, length: usize, to: usize, flags: c_int, place: *mut c_void)
+        -> *mut c_void, else FAILED;
+}
+
+macro_rules! plain {
+    ($($static:ident $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        /// The real functions of an allocator that calls none of those that the agent stands in front of.
+        pub mod plain {
+            use super::*;
+            $(
+                /// The real function of this name.
+                ///
+                /// # Safety
+                /// The arguments must be what that function takes.
+                #[inline]
+                pub unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                    let address = super::$static.address.load(Ordering::Relaxed);
+                    if address.is_null() {
+                        // SAFETY: the caller promises the arguments.
+                        return unsafe { super::call::$name($($argument),*) };
+                    }
+                    // SAFETY: a symbol of this name has this type by the C standard.
+                    let function = unsafe {
+                        core::mem::transmute::<*mut c_void, unsafe extern "C" fn($($type),*) $(-> $result)?>(address)
+                    };
+                    // SAFETY: the caller promises the arguments.
+                    unsafe { function($($argument),*) }
+                }
+            )*
+        }
+    };
+}
+
+plain! {
+    MALLOC malloc(size: usize) -> *mut c_void;
+    CALLOC calloc(count: usize, size: usize) -> *mut c_void;
+    FREE free(block: *mut c_void);
 }
 
 static DLCLOSE: Function = Function::new(b"dlclose\0");
+static OPERATOR_NEW: Function = Function::new(b"_Znwm\0");
+
+/// Takes the addresses of the real functions from the controller, in the order of [`REAL_FUNCTIONS`], in a process that
+/// the agent was loaded into while it ran. Where the agent was loaded with the program, what stands behind it is looked
+/// up instead. Says whether there is an allocator.
+pub fn learn(told: &[AtomicU64; REAL_FUNCTIONS.len()]) -> bool {
+    let all: [&Function; REAL_FUNCTIONS.len()] = [
+        &MALLOC,
+        &CALLOC,
+        &REALLOC,
+        &POSIX_MEMALIGN,
+        &ALIGNED_ALLOC,
+        &MEMALIGN,
+        &VALLOC,
+        &PVALLOC,
+        &FREE,
+        &USABLE,
+        &MMAP,
+        &MUNMAP,
+        &MREMAP,
+        &DLCLOSE,
+        &OPERATOR_NEW,
+    ];
+    let first = symbol(RTLD_DEFAULT, MALLOC.name);
+    let in_front = stack::share_module(first as u64, learn as fn(_) -> _ as usize as u64);
+    for (function, told) in all.into_iter().zip(told) {
+        if in_front {
+            function.address();
+        } else {
+            function.address.store(told.load(Ordering::Relaxed) as *mut c_void, Ordering::Relaxed);
+        }
+    }
+    are_known()
+}
+
+/// Whether the real allocator is the C library's.
+pub fn is_glibc() -> bool {
+    let libc = symbol(RTLD_DEFAULT, b"gnu_get_libc_version\0");
+    stack::share_module(libc as u64, MALLOC.address() as u64)
+}
+
+/// The address of the target's `operator new`; null if it has none.
+pub fn operator_new() -> *mut c_void {
+    OPERATOR_NEW.address()
+}
 
 /// The loader's `dlclose`. What destructors allocate meanwhile is the target's own.
 ///

@@ -43,7 +43,7 @@ pub fn record(stack: &Stack, bytes: u64, shared: Shared) -> Identity {
 
 /// The table entry of a stack, made when it is new; `None` when the table is full.
 #[inline]
-fn entry(stack: &Stack, shared: Shared) -> Option<(usize, &'static Site)> {
+pub fn entry(stack: &Stack, shared: Shared) -> Option<(usize, &'static Site)> {
     let sites = shared.sites();
     let mut index = stack.hash as usize & (SITES - 1);
     for _ in 0..SITES {

@@ -116,6 +116,14 @@ fn find_object(address: u64) -> Option<Found> {
     (result == 0).then_some(found)
 }
 
+/// Whether two addresses lie in one module.
+pub fn share_module(one: u64, other: u64) -> bool {
+    match (find_object(one), find_object(other)) {
+        (Some(one), Some(other)) => one.map_start == other.map_start,
+        _ => false,
+    }
+}
+
 /// Unwinds from `caller`, and says whether the stack was followed to its end.
 #[inline]
 pub fn unwind(caller: Caller, shared: Shared) -> Stack {

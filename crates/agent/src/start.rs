@@ -4,10 +4,10 @@ use core::ffi::{c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use memtrial_wire::glob::names_program;
-use memtrial_wire::layout::{CONTROL_VARIABLE, Control, MAGIC, VERSION, offset};
+use memtrial_wire::layout::{CONTROL_VARIABLE, Control, MAGIC, VERSION, mode, offset, refusal};
 
 use crate::memory::Shared;
-use crate::{inject, stack, system};
+use crate::{follow, inject, real, stack, system};
 
 /// Run by the loader before the program's own constructors; libraries' constructors may allocate before it.
 #[used]
@@ -38,18 +38,7 @@ pub fn start() {
 fn join_trial() {
     let mut buffer = [0u8; 16384];
     let Some(path) = control_path(&mut buffer) else { return };
-    let Ok(fd) = system::open(path, system::O_RDWR | system::O_CLOEXEC) else { return };
-    let mapped = system::map_shared(fd, offset::END);
-    system::close(fd);
-    let Ok(base) = mapped else { return };
-    // SAFETY: the mapping is as long as the layout; magic and version are its first words.
-    let (magic, version) = unsafe { (base.cast::<u64>().read(), base.add(8).cast::<u32>().read()) };
-    if magic != MAGIC || version != VERSION {
-        return;
-    }
-    // SAFETY: checked above; a controller of this version made the file.
-    unsafe { Shared::install(base) };
-    let Some(shared) = Shared::get() else { return };
+    let Ok(shared) = open_control(path) else { return };
     let control = shared.control();
     if !is_on_trial(control) {
         return;
@@ -59,7 +48,44 @@ fn join_trial() {
         control.no_unwinder.store(1, Ordering::Relaxed);
         return;
     }
-    inject::begin();
+    if control.mode == mode::FOLLOW {
+        follow::begin(shared);
+    } else {
+        inject::begin();
+    }
+}
+
+/// Joins a trial that follows blocks, in a process that the agent was loaded into while it ran. Returns 0, or one of
+/// [`refusal`].
+pub fn join(path: &[u8]) -> u64 {
+    STARTED.store(true, Ordering::Relaxed);
+    let Ok(shared) = open_control(path) else { return refusal::NO_CONTROL };
+    // What is known of code refers to the tables of the trial before.
+    stack::forget_rules();
+    if !stack::prepare() {
+        return refusal::NO_UNWINDER;
+    }
+    if !real::learn(&shared.control().real) {
+        return refusal::NO_ALLOCATOR;
+    }
+    if follow::begin(shared) { 0 } else { refusal::NO_MEMORY }
+}
+
+/// Maps the controller's memory and makes it this process's.
+fn open_control(path: &[u8]) -> Result<Shared, system::Errno> {
+    const EPROTO: system::Errno = 71;
+    let fd = system::open(path, system::O_RDWR | system::O_CLOEXEC)?;
+    let mapped = system::map_shared(fd, offset::END);
+    system::close(fd);
+    let base = mapped?;
+    // SAFETY: the mapping is as long as the layout; magic and version are its first words.
+    let (magic, version) = unsafe { (base.cast::<u64>().read(), base.add(8).cast::<u32>().read()) };
+    if magic != MAGIC || version != VERSION {
+        return Err(EPROTO);
+    }
+    // SAFETY: checked above; a controller of this version made the file.
+    unsafe { Shared::install(base) };
+    Shared::get().ok_or(EPROTO)
 }
 
 /// Whether the program that runs here is on trial: by `--follow`, else if it is the first.

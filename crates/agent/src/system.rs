@@ -11,8 +11,10 @@ mod number {
     pub const FSTAT: u64 = 5;
     pub const LSEEK: u64 = 8;
     pub const MMAP: u64 = 9;
+    pub const MUNMAP: u64 = 11;
     pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
+    pub const MADVISE: u64 = 28;
     pub const GETPID: u64 = 39;
     pub const CLONE: u64 = 56;
     pub const FCNTL: u64 = 72;
@@ -216,6 +218,44 @@ pub fn map_shared(fd: u64, length: usize) -> Result<*mut u8, Errno> {
     // SAFETY: a new mapping at an address that the kernel chooses disturbs no other.
     let address = check(unsafe { call(number::MMAP, [0, length as u64, READ_WRITE, SHARED, fd, 0]) })?;
     Ok(address as *mut u8)
+}
+
+/// Maps `length` bytes of private memory, which take room only where they are written to.
+pub fn map_private(length: usize) -> Result<*mut u8, Errno> {
+    const READ_WRITE: u64 = 3;
+    const PRIVATE_ANONYMOUS_NORESERVE: u64 = 0x2 | 0x20 | 0x4000;
+    let arguments = [0, length as u64, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, u64::MAX, 0];
+    // SAFETY: a new mapping at an address that the kernel chooses disturbs no other.
+    let address = check(unsafe { call(number::MMAP, arguments) })?;
+    Ok(address as *mut u8)
+}
+
+/// Unmaps what [`map_private`] returned.
+pub fn unmap(address: u64, length: usize) {
+    // SAFETY: the caller maps and unmaps memory of the agent's own, which nobody else knows of.
+    let _ = unsafe { marked!(number::MUNMAP, address, length as u64) };
+}
+
+/// Gives the memory of a private mapping of the agent's back; it reads as zeros afterwards.
+pub fn empty(address: u64, length: usize) {
+    const MADV_DONTNEED: u64 = 4;
+    // SAFETY: the agent's own private mapping; all its words are atomic, and zero is one of their values.
+    let _ = unsafe { marked!(number::MADVISE, address, length as u64, MADV_DONTNEED) };
+}
+
+/// Makes the start of a private mapping of the agent's read as zeros in children that are forked.
+pub fn wipe_on_fork(address: *mut u8, length: usize) {
+    const MADV_WIPEONFORK: u64 = 18;
+    // SAFETY: as for `empty`.
+    let _ = unsafe { marked!(number::MADVISE, address as u64, length as u64, MADV_WIPEONFORK) };
+}
+
+/// Keeps the pages from `start` to `end`, which are the agent's own, from becoming one mapping with what lies behind
+/// them: they are left out of core dumps.
+pub fn keep_apart(start: u64, end: u64) {
+    const MADV_DONTDUMP: u64 = 16;
+    // SAFETY: changes nothing in memory.
+    let _ = unsafe { marked!(number::MADVISE, start, end.saturating_sub(start), MADV_DONTDUMP) };
 }
 
 /// The process id, not cached.

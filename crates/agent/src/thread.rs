@@ -1,6 +1,11 @@
 //! What the agent keeps for each thread: whether it is inside an allocator already.
 
 use core::arch::{asm, global_asm};
+use core::cell::Cell;
+
+use memtrial_wire::site::mix;
+
+use crate::system;
 
 // Thread-local variables are not in stable `no_std` Rust. One word in the initial-exec model costs two
 // instructions, and is always there in a library that is loaded at start.
@@ -13,8 +18,47 @@ global_asm!(
     ".size memtrial_thread_busy, 8",
     "memtrial_thread_busy:",
     ".zero 8",
+    ".globl memtrial_thread_sampling",
+    ".hidden memtrial_thread_sampling",
+    ".type memtrial_thread_sampling, @object",
+    ".size memtrial_thread_sampling, 16",
+    "memtrial_thread_sampling:",
+    ".zero 16",
     ".text",
 );
+
+/// What sampling keeps: bytes until the next sample, and the state of the random numbers.
+#[inline]
+fn sampling() -> &'static [Cell<u64>; 2] {
+    let address: *const [Cell<u64>; 2];
+    // SAFETY: reads the thread pointer and adds the variable's fixed offset from it.
+    unsafe {
+        asm!("mov {0}, qword ptr fs:[0]", "add {0}, qword ptr [rip + memtrial_thread_sampling@GOTTPOFF]",
+            out(reg) address, options(nostack, pure, readonly));
+    }
+    // SAFETY: the variable belongs to this thread, and lives as long as it.
+    unsafe { &*address }
+}
+
+/// Bytes until the next sample; 0 in a thread that has not drawn yet.
+#[inline]
+pub fn until_sample() -> &'static Cell<u64> {
+    &sampling()[0]
+}
+
+/// A random number, of a sequence of this thread's own (Marsaglia's xorshift64*).
+pub fn random() -> u64 {
+    let state = &sampling()[1];
+    let mut x = state.get();
+    if x == 0 {
+        x = mix(control_block() ^ system::monotonic()) | 1;
+    }
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    state.set(x);
+    x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+}
 
 fn word() -> *mut u64 {
     let address: *mut u64;

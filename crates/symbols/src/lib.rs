@@ -3,6 +3,8 @@
 pub mod unwind;
 
 #[cfg(feature = "std")]
+pub mod allocator;
+#[cfg(feature = "std")]
 mod debugfile;
 #[cfg(feature = "std")]
 pub mod demangle;

@@ -22,7 +22,7 @@ pub struct Registers {
 }
 
 /// One frame of another process's stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RemoteFrame {
     /// The file, or what the kernel calls the memory, such as `[vdso]`; `None` for code without a name
     /// and for addresses where there is no code.

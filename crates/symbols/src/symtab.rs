@@ -27,6 +27,11 @@ impl Symbol {
         self.section != SHN_UNDEF && matches!(self.kind, STT_FUNC | STT_GNU_IFUNC | STT_NOTYPE)
     }
 
+    /// Whether it is code that is called by this name, not code that chooses which to call.
+    pub fn is_plain_function(&self) -> bool {
+        self.section != SHN_UNDEF && self.kind == STT_FUNC
+    }
+
     fn is_function(&self) -> bool {
         self.section != SHN_UNDEF && matches!(self.kind, STT_FUNC | STT_GNU_IFUNC)
     }

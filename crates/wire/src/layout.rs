@@ -11,7 +11,7 @@ use crate::fault::FaultCode;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"memtrial");
 
 /// Changes with every change of this file, so that an agent never misreads a controller's memory.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The environment variable that holds the path of the file.
 pub const CONTROL_VARIABLE: &str = "MEMTRIAL_CONTROL";
@@ -46,6 +46,41 @@ pub mod mode {
     pub const ANCHORED: u32 = 3;
     /// Fail what the fault chooses.
     pub const CHOSEN: u32 = 4;
+    /// Fail nothing; keep the site and the round of every block that is alive.
+    pub const FOLLOW: u32 = 5;
+}
+
+/// The functions that the agent stands in front of, and others that it calls: an agent that is loaded into a running
+/// process is told their addresses, in this order. The loader's own answer could be a stub in the executable, whose calls
+/// come back to the agent.
+pub const REAL_FUNCTIONS: [&str; 15] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+    "memalign",
+    "valloc",
+    "pvalloc",
+    "free",
+    "malloc_usable_size",
+    "mmap",
+    "munmap",
+    "mremap",
+    "dlclose",
+    "_Znwm",
+];
+
+/// Why the agent can't follow blocks in a process that it was loaded into.
+pub mod refusal {
+    /// The controller's memory can't be opened there.
+    pub const NO_CONTROL: u64 = 1;
+    /// No unwinder that needs no lock (a C library before glibc 2.35).
+    pub const NO_UNWINDER: u64 = 2;
+    /// No room for the table of live blocks.
+    pub const NO_MEMORY: u64 = 3;
+    /// No allocator is found.
+    pub const NO_ALLOCATOR: u64 = 4;
 }
 
 /// Why snapshots of the target are not honest at some point.
@@ -177,8 +212,21 @@ pub struct Control {
     pub obstacle_at: AtomicU64,
     /// Futex: goes up each time the controller frees a slot.
     pub freed: AtomicU32,
-    /// Explicit padding.
-    pub reserved: AtomicU32,
+    /// The round under way, for [`mode::FOLLOW`]: blocks are followed while it is not 0.
+    pub round: AtomicU32,
+
+    /// Mean bytes between two blocks that are followed; 0: each is.
+    pub sample: u64,
+    /// Where the agent keeps the live blocks (see [`crate::live`]), in the target's own memory; 0 until it does.
+    pub live_table: AtomicU64,
+    /// The pages of the agent's zeroed data: first address, and first address behind.
+    pub agent_data: [AtomicU64; 2],
+    /// Addresses of [`REAL_FUNCTIONS`] in a running process that the agent is loaded into; 0 for one it does not have.
+    pub real: [AtomicU64; REAL_FUNCTIONS.len()],
+    /// Blocks freed that were not followed, and their bytes.
+    pub freed_unknown: AtomicU64,
+    /// Bytes of them, as the allocator states them.
+    pub freed_unknown_bytes: AtomicU64,
 
     /// Globs of `--follow`, each followed by NUL.
     pub follow: [u8; 1024],

@@ -6,4 +6,5 @@ pub mod decision;
 pub mod fault;
 pub mod glob;
 pub mod layout;
+pub mod live;
 pub mod site;
