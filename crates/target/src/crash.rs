@@ -102,6 +102,23 @@ pub fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> usize {
     usize::try_from(read).unwrap_or(0)
 }
 
+/// Reads several stretches of another process's memory (address and length of each), one behind the other; returns how
+/// many bytes could be read before one that can't be.
+#[must_use]
+pub fn read_ranges(pid: i32, ranges: &[(u64, usize)], buffer: &mut [u8]) -> usize {
+    let ours = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = |&(address, length): &(u64, usize)| libc::iovec {
+        iov_base: address as *mut libc::c_void,
+        iov_len: length,
+    };
+    let theirs: Vec<libc::iovec> = ranges.iter().map(remote).collect();
+    // SAFETY: the kernel writes into the buffer only, at most its length; what can't be read is an error.
+    let read = unsafe {
+        libc::process_vm_readv(pid, &raw const ours, 1, theirs.as_ptr(), theirs.len() as libc::c_ulong, 0)
+    };
+    usize::try_from(read).unwrap_or(0)
+}
+
 /// glibc keeps the text of a failed assertion or heap check in `__abort_msg`: a pointer to a length and the text.
 fn abort_message(pid: i32, maps: &[Mapping]) -> Option<String> {
     const MOST: usize = 1024;

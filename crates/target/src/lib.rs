@@ -1,13 +1,20 @@
 //! Starting, isolating, watching and ending the programs that are on trial.
 
+pub mod attach;
+pub mod copied;
 pub mod crash;
 pub mod filter;
 pub mod foreground;
+pub mod interrupt;
 pub mod isolation;
 pub mod keeper;
 pub mod launch;
+pub mod live;
 pub mod memory;
+pub mod observe;
 pub mod preflight;
 pub mod processes;
+pub mod rest;
 pub mod scratch;
+pub mod uprobes;
 pub mod watch;

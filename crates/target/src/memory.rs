@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{
-    Control, FRAMES, MAGIC, MAX_DEPTH, MODULES, Module, PLAN, SEQUENCE, SITES, SLOTS, Site, Slot, VERSION,
-    offset, unpack_frame,
+    Control, FRAMES, MAGIC, MAX_DEPTH, MODULES, Module, PLAN, REAL_FUNCTIONS, SEQUENCE, SITES, SLOTS, Site,
+    Slot, VERSION, offset, unpack_frame,
 };
 
 /// What the head of the memory is filled in with.
@@ -134,6 +134,16 @@ impl SharedMemory {
     /// Says which files are the target's stdout and stderr: device and inode.
     pub fn set_outputs(&mut self, outputs: [[u64; 2]; 2]) {
         self.control_mut().outputs = outputs;
+    }
+
+    /// Says where the functions of [`REAL_FUNCTIONS`] are in the process that the agent is loaded into.
+    pub fn set_real(&mut self, addresses: [u64; REAL_FUNCTIONS.len()]) {
+        self.control_mut().real = addresses.map(AtomicU64::new);
+    }
+
+    /// Says how many bytes lie between two blocks that are followed, on average; 0: each block is.
+    pub fn set_sample(&mut self, bytes: u64) {
+        self.control_mut().sample = bytes;
     }
 
     /// Writes the plan: the keys (see [`memtrial_wire::site::occurrence`]) of what is to be failed.

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// The process ids of all children of this process, from the kernel's list.
-fn children() -> Vec<i32> {
+pub(crate) fn children() -> Vec<i32> {
     let me = std::process::id();
     let tasks = fs::read_dir(format!("/proc/{me}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
@@ -60,11 +60,41 @@ pub fn end_all() {
     }
 }
 
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaped {
+    /// With this status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Reaps the child `pid`, if it has ended and was not reaped before.
+#[must_use]
+pub fn reap(pid: i32) -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: `status` lives.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    match reaped == pid {
+        false => None,
+        true if libc::WIFSIGNALED(status) => Some(Reaped::Signal(libc::WTERMSIG(status))),
+        true => Some(Reaped::Exit(libc::WEXITSTATUS(status))),
+    }
+}
+
 /// Kills one process.
 pub fn kill(pid: i32) {
     if pid > 1 {
         // SAFETY: no pointers; the pid is a child's, which is not reaped yet and so can't be anybody else's.
         unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+/// Asks one process to end.
+pub fn terminate(pid: i32) {
+    if pid > 1 {
+        // SAFETY: as for `kill`.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
     }
 }
 

@@ -358,12 +358,12 @@ fn seize(pid: i32) -> bool {
     unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, libc::c_long::from(options)) == 0 }
 }
 
-fn resume(tid: i32, signal: i32) {
+pub(crate) fn resume(tid: i32, signal: i32) {
     // SAFETY: no pointers; a thread that has died meanwhile is an error that does not matter.
     unsafe { libc::ptrace(libc::PTRACE_CONT, tid, 0, libc::c_long::from(signal)) };
 }
 
-fn listen(tid: i32) {
+pub(crate) fn listen(tid: i32) {
     // SAFETY: as for `resume`.
     unsafe { libc::ptrace(libc::PTRACE_LISTEN, tid, 0, 0) };
 }

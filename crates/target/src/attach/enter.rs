@@ -1,0 +1,205 @@
+//! Loading a library into a running process, and calling a function of it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use object::{Object, ObjectSymbol};
+
+use super::error::AttachError;
+use super::memory_of;
+use super::modules::Modules;
+use super::remote_call::{Means, Visit};
+use super::safe_point::{Found, Search};
+use super::stack::SafePoint;
+use super::tracee;
+
+/// How a call into a process went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entered {
+    /// What the target's loader added to the addresses in the library's file.
+    pub base: u64,
+    /// What the function returned.
+    pub value: u64,
+    /// How long the thread that made the call stood still in all, or worked for us. The others ran on.
+    pub stopped: Duration,
+    /// How often a thread was stopped and looked at.
+    pub tries: u32,
+    /// The thread.
+    pub tid: i32,
+    /// Why it could make the call.
+    pub point: SafePoint,
+}
+
+/// Makes a thread of the process load `library` (`dlopen`, `RTLD_NOW | RTLD_LOCAL`), unless that was done before, and call
+/// its exported function `uint64_t function(const char *argument)`. Both at one safe point: see [`SafePoint`]. The
+/// argument is there only until the function returns, and so is the stack that it runs on, of 1 MiB; it is not the
+/// thread's own. Signals are blocked meanwhile.
+///
+/// `limit` is for everything together. The thread is stopped, or works for us, only at the end of it.
+///
+/// # Errors
+/// See [`AttachError`]. Whatever happens, the process is not left stopped.
+pub fn enter(
+    pid: i32,
+    library: &Path,
+    function: &str,
+    argument: &str,
+    limit: Duration,
+) -> Result<Entered, AttachError> {
+    let library = fs::canonicalize(library)
+        .map_err(|source| AttachError::Io { what: format!("find {}", library.display()), source })?;
+    let request = Request { pid, library, function, argument, load: true, deadline: Instant::now() + limit };
+    tracee::apart(|| request.answer())
+}
+
+/// As [`enter`], for a library that is loaded already; its file need not be there any more.
+///
+/// # Errors
+/// [`AttachError::NotLoaded`] if it is not, and as [`enter`].
+pub fn call(
+    pid: i32,
+    library: &Path,
+    function: &str,
+    argument: &str,
+    limit: Duration,
+) -> Result<Entered, AttachError> {
+    let library = fs::canonicalize(library).unwrap_or_else(|_| library.to_path_buf());
+    let request = Request { pid, library, function, argument, load: false, deadline: Instant::now() + limit };
+    tracee::apart(|| request.answer())
+}
+
+struct Request<'r> {
+    pid: i32,
+    library: PathBuf,
+    function: &'r str,
+    argument: &'r str,
+    load: bool,
+    deadline: Instant,
+}
+
+/// All that the stopped thread need not wait for.
+struct Preparation {
+    means: Means,
+    /// Of the library: load bias and the function in memory, if it is loaded; else the function in the file.
+    loaded: Option<(u64, u64)>,
+    in_file: Option<u64>,
+    dlopen: u64,
+    flags: u64,
+    dlerror: Option<u64>,
+}
+
+impl Request<'_> {
+    /// Begins anew if the thread by which the process was reached has ended meanwhile.
+    fn answer(&self) -> Result<Entered, AttachError> {
+        loop {
+            let reach = tracee::living_thread(self.pid);
+            let result = self.run();
+            let now = tracee::living_thread(self.pid);
+            let lost = matches!(result, Err(AttachError::Gone(_))) && now.is_some() && now != reach;
+            if !lost || Instant::now() >= self.deadline {
+                return result;
+            }
+        }
+    }
+
+    fn run(&self) -> Result<Entered, AttachError> {
+        let modules = Modules::of(self.pid, &self.library)?;
+        modules.glibc()?;
+        let preparation = self.prepare(&modules)?;
+        let found = Search::new(&modules).run(self.deadline)?;
+        self.visit(&preparation, found)
+    }
+
+    fn prepare(&self, modules: &Modules) -> Result<Preparation, AttachError> {
+        let missing =
+            || AttachError::NoFunction { library: self.library.clone(), function: self.function.to_owned() };
+        let mut in_file = None;
+        let loaded = match modules.named(&self.library) {
+            Some(loaded) => {
+                let function = loaded.image.function(self.function).ok_or_else(missing)?;
+                Some((loaded.image.bias, function))
+            }
+            None if self.load => {
+                self.check_visible(modules.reach)?;
+                let bytes = fs::read(&self.library)
+                    .map_err(AttachError::io(format!("read {}", self.library.display())))?;
+                // What is no library at all, the target's loader will say best.
+                if let Ok(file) = object::File::parse(&*bytes) {
+                    in_file = Some(exported(&file, self.function).ok_or_else(missing)?);
+                }
+                None
+            }
+            None => return Err(AttachError::NotLoaded { pid: self.pid, library: self.library.clone() }),
+        };
+        let flags = (libc::RTLD_NOW | libc::RTLD_LOCAL).unsigned_abs();
+        // Before glibc 2.34 only programs that were linked with libdl have `dlopen`; libc's own takes the flag
+        // `__RTLD_DLOPEN` to behave as it.
+        let (dlopen, flags) = match modules.libc_function(&["dlopen"]) {
+            Ok(dlopen) => (dlopen, u64::from(flags)),
+            Err(_) => (modules.libc_function(&["__libc_dlopen_mode"])?, u64::from(flags) | 0x8000_0000),
+        };
+        let dlerror = modules.libc_function(&["dlerror"]).ok();
+        Ok(Preparation { means: Means::of(modules)?, loaded, in_file, dlopen, flags, dlerror })
+    }
+
+    fn visit(&self, preparation: &Preparation, found: Found) -> Result<Entered, AttachError> {
+        let Found { mut thread, point, before, tries } = found;
+        let (tid, since) = (thread.tid, thread.stopped_since().unwrap_or_else(Instant::now));
+        let room = self.library.as_os_str().len() + self.argument.len() + 2;
+        let mut visit = Visit::begin(&mut thread, &preparation.means, room, self.deadline)?;
+        let (base, function) = match preparation.loaded {
+            Some(loaded) => loaded,
+            None => {
+                let base = self.load(preparation, &mut visit)?;
+                let missing = || AttachError::NotLoaded { pid: self.pid, library: self.library.clone() };
+                (base, base.wrapping_add(preparation.in_file.ok_or_else(missing)?))
+            }
+        };
+        let argument = visit.put(self.argument.as_bytes())?;
+        let value = visit.call(self.function, function, &[argument])?;
+        visit.end()?;
+        drop(thread);
+        Ok(Entered { base, value, stopped: before + since.elapsed(), tries, tid, point })
+    }
+
+    /// Makes the thread load the library; returns its load bias.
+    fn load(&self, preparation: &Preparation, visit: &mut Visit<'_>) -> Result<u64, AttachError> {
+        let path = visit.put(self.library.as_os_str().as_bytes())?;
+        let handle = visit.call("dlopen", preparation.dlopen, &[path, preparation.flags])?;
+        if handle == 0 {
+            let why = match preparation.dlerror {
+                Some(dlerror) => visit.call("dlerror", dlerror, &[])?,
+                None => 0,
+            };
+            let why = memory_of::read_text(visit.tid(), why, 512)
+                .unwrap_or_else(|| "it does not say why".to_owned());
+            return Err(AttachError::Refused { pid: self.pid, library: self.library.clone(), why });
+        }
+        // The handle is a `struct link_map` (`link.h`), which begins with `l_addr`.
+        memory_of::read_u64(visit.tid(), handle).ok_or(AttachError::Gone(self.pid))
+    }
+
+    /// Whether the target finds the same file under this path.
+    fn check_visible(&self, reach: i32) -> Result<(), AttachError> {
+        let mut theirs = PathBuf::from(format!("/proc/{reach}/root"));
+        theirs.extend(self.library.strip_prefix("/"));
+        let same = match (fs::metadata(&self.library), fs::metadata(&theirs)) {
+            (Ok(ours), Ok(theirs)) if (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()) => true,
+            (Ok(ours), Ok(their)) if ours.len() == their.len() => fs::read(&self.library)
+                .ok()
+                .is_some_and(|bytes| fs::read(&theirs).is_ok_and(|other| other == bytes)),
+            _ => false,
+        };
+        let error = || AttachError::OtherNamespace { pid: self.pid, library: self.library.clone() };
+        same.then_some(()).ok_or_else(error)
+    }
+}
+
+/// The address of an exported function, as the file states it.
+fn exported(file: &object::File<'_>, name: &str) -> Option<u64> {
+    let mut symbols = file.dynamic_symbols().filter(|symbol| symbol.is_definition());
+    symbols.find(|symbol| symbol.name() == Ok(name)).map(|symbol| symbol.address())
+}

@@ -1,0 +1,19 @@
+//! Getting a library into a running process, and the process's calls to it; and out of its way again.
+
+mod enter;
+mod error;
+mod image;
+pub mod memory_of;
+mod modules;
+mod remote_call;
+mod safe_point;
+mod slots;
+mod stack;
+mod stopped;
+mod tracee;
+
+pub use enter::{Entered, call, enter};
+pub use error::AttachError;
+pub use slots::{Slots, definitions};
+pub use stack::SafePoint;
+pub use stopped::Stopped;

@@ -1,0 +1,471 @@
+//! Attaching to running programs: they are entered, redirected and left, and come out right.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use memtrial_target::attach::{self, AttachError, Entered, SafePoint, Slots, Stopped};
+
+/// Far beyond what anything takes on a slow machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const TABLE: [(&str, &str); 4] = [
+    ("malloc", "hook_malloc"),
+    ("calloc", "hook_calloc"),
+    ("realloc", "hook_realloc"),
+    ("free", "hook_free"),
+];
+
+thread_local! {
+    /// The folder with the programs of a test, which vanishes with its thread.
+    static FOLDER: tempfile::TempDir = tempfile::tempdir().expect("a writable temporary folder");
+
+    static LIBRARY: PathBuf = compile("library.c", "library.so", &["-shared", "-fPIC"]);
+}
+
+fn folder() -> PathBuf {
+    FOLDER.with(|folder| folder.path().to_path_buf())
+}
+
+fn library() -> PathBuf {
+    LIBRARY.with(PathBuf::clone)
+}
+
+fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attach").join(source);
+    let program = folder().join(name);
+    let mut gcc = Command::new("gcc");
+    let done = gcc.args(["-O1", "-w", "-pthread", "-o"]).arg(&program).arg(source).args(flags).output();
+    let done = done.expect("the tests need gcc");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    program
+}
+
+/// A running program, which ends with the test.
+struct Target {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Target {
+    fn start(program: &Path) -> Target {
+        Target::of(&mut Command::new(program))
+    }
+
+    fn of(command: &mut Command) -> Target {
+        Target::of_if_ready(command).expect("it says that it is ready")
+    }
+
+    fn of_if_ready(command: &mut Command) -> Option<Target> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("just built");
+        let stdin = child.stdin.take().expect("piped");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut target = Target { child, stdin, stdout };
+        (target.line() == "ready").then_some(target)
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a pid")
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("text");
+        line.trim().to_owned()
+    }
+
+    fn tell(&mut self) {
+        self.stdin.write_all(b"q").expect("it listens");
+    }
+
+    fn enter(&self) -> Result<Entered, AttachError> {
+        attach::enter(self.pid(), &library(), "begin", "twelve bytes", LIMIT)
+    }
+
+    fn redirect(&self, base: u64) -> Slots {
+        Slots::install(self.pid(), &library(), base, &TABLE).expect("its slots can be written")
+    }
+
+    fn counted(&self) -> u64 {
+        attach::call(self.pid(), &library(), "counted", "", LIMIT).expect("it can be entered again").value
+    }
+
+    /// Tells it to end, and checks that it was not disturbed.
+    fn ends_right(mut self) {
+        let _ = self.stdin.write_all(b"q\n");
+        assert_eq!(self.line(), "right");
+        assert!(self.child.wait().expect("our child").success());
+    }
+
+    fn ends_right_when_signalled(mut self) {
+        self.signal(libc::SIGUSR1);
+        assert_eq!(self.line(), "right");
+        assert!(self.child.wait().expect("our child").success());
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: no pointers; the child is ours and not reaped.
+        unsafe { libc::kill(self.pid(), signal) };
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn entered_times(times: u32, program: &Path, check: impl Fn(&Entered)) {
+    for _ in 0..times {
+        let target = Target::start(program);
+        let entered = target.enter().expect("it has safe points");
+        assert_eq!(entered.value, 12);
+        check(&entered);
+        target.ends_right();
+    }
+}
+
+#[test]
+fn a_threaded_program_that_only_allocates_is_entered() {
+    entered_times(20, &compile("heavy.c", "heavy", &[]), |_| ());
+}
+
+#[test]
+fn a_program_with_an_allocator_of_its_own_library_is_entered() {
+    entered_times(5, &compile("heavy.c", "heavy_je", &["-Wl,--no-as-needed", "-ljemalloc"]), |_| ());
+}
+
+#[test]
+fn a_program_that_waits_in_a_system_call_is_entered_at_once() {
+    for (source, flag, name) in [
+        ("poll.c", "", "poll"),
+        ("poll.c", "-DEPOLL", "epoll_wait"),
+        ("reader.c", "", "read"),
+        ("reader.c", "-DSTDIO", "fgets"),
+    ] {
+        let flags: Vec<&str> = [flag].into_iter().filter(|flag| !flag.is_empty()).collect();
+        let program = compile(source, &format!("waits_in_{name}"), &flags);
+        for _ in 0..5 {
+            let target = Target::start(&program);
+            // It says that it is ready before it waits.
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(target.enter().expect("it has safe points").value, 12);
+            let again = target.enter().expect("it has safe points");
+            assert!(matches!(again.point, SafePoint::Waiting(_)), "{again:?}");
+            target.ends_right();
+        }
+    }
+}
+
+#[test]
+fn a_program_whose_threads_wait_for_a_condition_is_entered() {
+    let program = compile("condition.c", "condition", &[]);
+    for _ in 0..5 {
+        let target = Target::start(&program);
+        assert_eq!(target.enter().expect("it has safe points").value, 12);
+        target.ends_right_when_signalled();
+    }
+}
+
+#[test]
+fn a_sleeping_program_sleeps_on() {
+    let program = compile("sleeper.c", "sleeper", &[]);
+    for _ in 0..5 {
+        let target = Target::start(&program);
+        for _ in 0..5 {
+            assert_eq!(target.enter().expect("it has safe points").value, 12);
+        }
+        drop(Stopped::all(target.pid()).expect("it can be stopped"));
+        target.ends_right();
+    }
+}
+
+#[test]
+fn a_tight_loop_on_a_small_stack_is_entered() {
+    entered_times(5, &compile("tight.c", "tight", &[]), |_| ());
+}
+
+#[test]
+fn a_program_whose_first_thread_has_ended_is_entered() {
+    let target = Target::start(&compile("tight.c", "alone", &["-DALONE"]));
+    for _ in 0..3 {
+        assert_eq!(target.enter().expect("it has safe points").value, 12);
+        drop(Stopped::all(target.pid()).expect("it can be stopped"));
+    }
+}
+
+#[test]
+fn timers_and_vector_registers_are_not_disturbed() {
+    let program = compile("timer.c", "timer", &["-O2", "-march=native"]);
+    for _ in 0..5 {
+        let target = Target::start(&program);
+        for _ in 0..5 {
+            assert_eq!(target.enter().expect("it has safe points").value, 12);
+        }
+        target.ends_right();
+    }
+}
+
+#[test]
+fn a_program_that_is_always_inside_libc_is_met_on_its_way_out() {
+    let program = compile("busy.c", "busy", &[]);
+    for _ in 0..3 {
+        let target = Target::start(&program);
+        assert_eq!(target.enter().expect("it has safe points").value, 12);
+        target.ends_right();
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_do_not_matter() {
+    let program = compile("churn.c", "churn", &[]);
+    for _ in 0..5 {
+        let target = Target::start(&program);
+        let entered = target.enter().expect("it has safe points");
+        drop(Stopped::all(target.pid()).expect("it can be stopped"));
+        let slots = target.redirect(entered.base);
+        slots.remove().expect("it is there");
+        target.ends_right();
+    }
+}
+
+#[test]
+fn what_is_loaded_later_is_redirected_when_asked() {
+    let later = compile("later.c", "later.so", &["-shared", "-fPIC"]);
+    let mut command = Command::new(compile("loads.c", "loads", &["-include", "stdlib.h"]));
+    command.env("LATER", &later);
+    let mut target = Target::of(&mut command);
+    let entered = target.enter().expect("it has safe points");
+    let mut slots = target.redirect(entered.base);
+    let before = (slots.count(), slots.modules());
+    target.tell();
+    assert_eq!(target.line(), "loaded");
+    assert_eq!(slots.refresh().expect("it is there"), 2);
+    assert_eq!((slots.count(), slots.modules()), (before.0 + 2, before.1 + 1));
+    let counted = target.counted();
+    target.tell();
+    assert_eq!(target.line(), "called");
+    assert!(target.counted() >= counted + 2);
+    target.ends_right();
+}
+
+fn is_redirected_and_left(program: &Path) {
+    let target = Target::start(program);
+    let entered = target.enter().expect("it has safe points");
+    let mut slots = target.redirect(entered.base);
+    assert!(slots.count() >= 4 && slots.modules() >= 1, "{slots:?}");
+    let begun = Instant::now();
+    while target.counted() < 1000 {
+        assert!(begun.elapsed() < LIMIT, "nothing was counted");
+    }
+    slots.refresh().expect("it is there");
+    assert_eq!(slots.refresh().expect("it is there"), 0, "all is redirected already");
+    assert_eq!(slots.left_alone(), 0);
+    slots.remove().expect("it is there");
+    // Calls that were in a hook come out of it meanwhile.
+    std::thread::sleep(Duration::from_millis(20));
+    let count = target.counted();
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(target.counted(), count, "nothing is redirected any more");
+    target.ends_right();
+}
+
+#[test]
+fn calls_are_redirected_and_put_back() {
+    for flags in [&["-Wl,-z,now"][..], &["-Wl,-z,lazy", "-no-pie"], &["-fno-plt"]] {
+        let program = compile("heavy.c", &format!("redirected{}", flags.len() + flags[0].len()), flags);
+        for _ in 0..3 {
+            is_redirected_and_left(&program);
+        }
+    }
+}
+
+#[test]
+fn calls_of_another_allocator_are_redirected_and_put_back() {
+    is_redirected_and_left(&compile("heavy.c", "redirected_je", &["-Wl,--no-as-needed", "-ljemalloc"]));
+}
+
+#[test]
+fn a_function_that_faults_is_told_and_does_no_harm() {
+    let target = Target::start(&compile("heavy.c", "faulting", &[]));
+    target.enter().expect("it has safe points");
+    let error = attach::call(target.pid(), &library(), "faulty", "", LIMIT).expect_err("it faults");
+    assert!(matches!(error, AttachError::Fault { signal: libc::SIGSEGV, .. }), "{error}");
+    target.ends_right();
+}
+
+#[test]
+fn a_function_that_does_not_come_back_is_given_up() {
+    let target = Target::start(&compile("heavy.c", "endless", &[]));
+    target.enter().expect("it has safe points");
+    let error =
+        attach::call(target.pid(), &library(), "endless", "", Duration::from_secs(3)).expect_err("never");
+    assert!(matches!(error, AttachError::Late { .. }), "{error}");
+    target.ends_right();
+}
+
+#[test]
+fn what_cannot_be_entered_is_told() {
+    let gone = attach::enter(i32::MAX, &library(), "begin", "", LIMIT);
+    assert!(matches!(gone, Err(AttachError::Gone(_))), "{gone:?}");
+
+    let target = Target::start(&compile("poll.c", "static", &["-static"]));
+    assert!(matches!(target.enter(), Err(AttachError::NotDynamic(_))));
+    target.ends_right();
+
+    let target = Target::start(&compile("poll.c", "polls", &[]));
+    let absent = attach::call(target.pid(), &library(), "begin", "", LIMIT);
+    assert!(matches!(absent, Err(AttachError::NotLoaded { .. })), "{absent:?}");
+    let text = folder().join("text.so");
+    std::fs::write(&text, "not a library".repeat(100)).expect("a writable folder");
+    let refused = attach::enter(target.pid(), &text, "begin", "", LIMIT).expect_err("it is no library");
+    assert!(refused.to_string().contains("invalid ELF header"), "{refused}");
+    let unknown = attach::enter(target.pid(), &library(), "no_such", "", LIMIT);
+    assert!(matches!(unknown, Err(AttachError::NoFunction { .. })), "{unknown:?}");
+    target.signal(libc::SIGSTOP);
+    let begun = Instant::now();
+    loop {
+        let entered = target.enter();
+        if matches!(entered, Err(AttachError::Suspended(_))) {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "it does not stop: {entered:?}");
+    }
+    target.signal(libc::SIGCONT);
+    assert!(target.enter().is_ok());
+    target.ends_right();
+
+    let mut target = Target::start(&compile("poll.c", "zombie", &[]));
+    target.child.kill().expect("our child");
+    let begun = Instant::now();
+    while !matches!(target.enter(), Err(AttachError::Gone(_))) {
+        assert!(begun.elapsed() < LIMIT, "it does not end");
+    }
+    assert!(!target.child.wait().expect("its end is still ours to see").success());
+}
+
+#[test]
+fn a_process_that_sees_other_files_is_told() {
+    let hidden = tempfile::tempdir().expect("a writable temporary folder");
+    let hidden_library = hidden.path().join("library.so");
+    std::fs::copy(library(), &hidden_library).expect("a writable temporary folder");
+    let program = compile("poll.c", "elsewhere", &[]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs none \"$1\" && exec \"$0\" || echo no").arg(&program).arg(hidden.path());
+    let Some(target) = Target::of_if_ready(&mut command) else {
+        eprintln!("not tested: no namespaces can be made here");
+        return;
+    };
+    let error =
+        attach::enter(target.pid(), &hidden_library, "begin", "", LIMIT).expect_err("it is not there for it");
+    assert!(matches!(error, AttachError::OtherNamespace { .. }), "{error}");
+    assert_eq!(target.enter().expect("this one it sees").value, 12);
+    target.ends_right();
+}
+
+#[test]
+fn a_process_of_another_user_is_told() {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        eprintln!("not tested: root may enter any process");
+        return;
+    }
+    let error = attach::enter(1, &library(), "begin", "", LIMIT).expect_err("it is root's");
+    assert!(matches!(error, AttachError::Forbidden { .. }), "{error}");
+}
+
+#[test]
+fn a_traced_process_is_told_with_its_tracer() {
+    let target = Target::start(&compile("poll.c", "traced", &[]));
+    let stopped = Stopped::all(target.pid()).expect("it can be stopped");
+    let me = i32::try_from(std::process::id()).expect("a pid");
+    let error = target.enter().expect_err("only one can trace");
+    assert!(matches!(error, AttachError::AlreadyTraced { by, .. } if by == me), "{error}");
+    drop(stopped);
+    target.ends_right();
+}
+
+#[test]
+fn all_threads_stop_and_go_on() {
+    let target = Target::start(&compile("heavy.c", "held", &[]));
+    for _ in 0..20 {
+        let stopped = Stopped::all(target.pid()).expect("it can be stopped");
+        assert_eq!(stopped.registers().len(), 4);
+        assert!(stopped.registers().iter().all(|registers| registers.rip != 0 && registers.rsp != 0));
+    }
+    target.ends_right();
+}
+
+#[test]
+#[ignore = "takes long: hundreds of attachments, with figures"]
+fn a_hundred_of_a_hundred() {
+    let cases: [(&str, &[&str], u32); 3] =
+        [("heavy.c", &[], 100), ("heavy.c", &["-Wl,--no-as-needed", "-ljemalloc"], 100), ("poll.c", &[], 20)];
+    for (number, (source, flags, times)) in cases.into_iter().enumerate() {
+        let program = compile(source, &format!("hundred{number}"), flags);
+        let (mut tries, mut stops, mut writing, mut took) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..times {
+            let target = Target::start(&program);
+            std::thread::sleep(Duration::from_millis(20));
+            let begun = Instant::now();
+            let entered = target.enter().expect("it has safe points");
+            took.push(begun.elapsed());
+            assert_eq!(entered.value, 12);
+            let slots = target.redirect(entered.base);
+            writing.push(slots.stopped());
+            std::thread::sleep(Duration::from_millis(5));
+            writing.push(slots.remove().expect("it is there"));
+            tries.push(entered.tries);
+            stops.push(entered.stopped);
+            target.ends_right();
+        }
+        for figures in [&mut stops, &mut writing, &mut took] {
+            figures.sort_unstable();
+        }
+        tries.sort_unstable();
+        let middle = tries.len() / 2;
+        println!(
+            "{source} {flags:?}: {times} of {times}; tries {} (worst {}); calling thread stopped {:?} (worst {:?}); \
+             all stopped {:?} (worst {:?}); whole {:?} (worst {:?})",
+            tries[middle],
+            tries[tries.len() - 1],
+            stops[middle],
+            stops[stops.len() - 1],
+            writing[writing.len() / 2],
+            writing[writing.len() - 1],
+            took[middle],
+            took[took.len() - 1],
+        );
+    }
+}
+
+#[test]
+fn stop_signals_that_come_in_the_middle_are_obeyed_afterwards() {
+    let program = compile("poll.c", "stops", &[]);
+    for round in 0..20_u64 {
+        let target = Target::start(&program);
+        let pid = target.pid();
+        let stopper = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(300 * round));
+            // SAFETY: no pointers; the child is not reaped before this thread has ended.
+            unsafe { libc::kill(pid, libc::SIGSTOP) };
+        });
+        let entered = target.enter();
+        assert!(matches!(entered, Ok(_) | Err(AttachError::Suspended(_))), "{entered:?}");
+        stopper.join().expect("it only sends a signal");
+        let begun = Instant::now();
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+            if stat.contains(") T ") {
+                break;
+            }
+            assert!(begun.elapsed() < LIMIT, "it does not stop: {stat}");
+        }
+        target.signal(libc::SIGCONT);
+        target.ends_right();
+    }
+}
