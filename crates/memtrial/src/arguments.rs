@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod leak;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrial_report::model::Policy;
 use memtrial_trials::oom::options::{Mode, Sample};
@@ -49,6 +51,11 @@ enum Color {
 pub enum Command {
     /// Fail allocations of a program, one injection each, and judge what it does
     Oom(Box<Oom>),
+    /// Repeat an action and see whether memory grows, and at which call stacks
+    Leak(Box<leak::Leak>),
+    /// Answer to `memtrial leak --ssh` on another machine
+    #[command(hide = true)]
+    ObserveServer(ObserveServer),
     /// Print a stored run again
     Show(Show),
 }
@@ -58,7 +65,7 @@ pub enum Command {
 #[command(after_help = exit::table())]
 pub struct Oom {
     /// Census only: sites with their counts, bytes and stacks
-    #[arg(long, help_heading = "What is failed")]
+    #[arg(long, help_heading = "What is failed", conflicts_with = "renderings")]
     pub list: bool,
     /// Fail every allocation, not only the first of each site
     #[arg(long, help_heading = "What is failed", group = "selection")]
@@ -107,7 +114,7 @@ pub struct Oom {
         value_enum,
         value_name = "DEBUGGER",
         requires = "at",
-        conflicts_with = "json"
+        conflicts_with_all = ["json", "renderings"]
     )]
     under: Option<DebuggerName>,
 
@@ -130,6 +137,8 @@ pub struct Oom {
     /// Print the report as JSON
     #[arg(long, help_heading = "Results")]
     pub json: bool,
+    #[command(flatten)]
+    pub renderings: Renderings,
     /// Go on with an interrupted run: its command, environment and options are kept in the results
     #[arg(long, help_heading = "Results", conflicts_with_all = ["selection", "list", "command", "only", "skip", "sample", "follow", "fault", "mode", "timeout", "policy", "expect_exit", "expect_stderr", "check"])]
     pub resume: bool,
@@ -196,6 +205,28 @@ enum DebuggerName {
     Valgrind,
 }
 
+/// Files to write the findings to, beside the folder with the results.
+#[derive(Debug, Args)]
+#[group(id = "renderings", multiple = true)]
+pub struct Renderings {
+    /// Write the findings as JUnit XML, for build servers
+    #[arg(long, help_heading = "Results", value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write the findings as SARIF, for code review
+    #[arg(long, help_heading = "Results", value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Write the report as a page that needs nothing else
+    #[arg(long, help_heading = "Results", value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `memtrial observe-server`
+#[derive(Debug, Args)]
+pub struct ObserveServer {
+    /// The folder that this copy of memtrial lies in, to be removed at the end
+    pub folder: PathBuf,
+}
+
 /// `memtrial show`
 #[derive(Debug, Args)]
 pub struct Show {
@@ -214,6 +245,14 @@ pub enum Format {
     Text,
     /// For programs
     Json,
+    /// For build servers: test cases
+    Junit,
+    /// For code review: places in source files
+    Sarif,
+    /// A page that needs nothing else
+    Html,
+    /// For spreadsheets: samples of a leak run, outcomes of an oom run
+    Csv,
 }
 
 fn range(text: &str) -> Result<(u64, u64), String> {

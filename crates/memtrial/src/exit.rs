@@ -24,7 +24,7 @@ pub enum ExitStatus {
 /// The one table of statuses, as `--help` and the book show it.
 pub const TABLE: [(ExitStatus, u8, &str); 7] = [
     (ExitStatus::Passed, 0, "the trial passed"),
-    (ExitStatus::Findings, 1, "it has findings"),
+    (ExitStatus::Findings, 1, "it has findings, or could not tell"),
     (ExitStatus::Usage, 2, "wrong usage or configuration"),
     (ExitStatus::Target, 3, "the target does not run as it should even without faults"),
     (

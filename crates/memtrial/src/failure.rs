@@ -3,7 +3,10 @@
 use anstream::eprintln;
 
 use memtrial_report::store::StoreError;
+use memtrial_report::wording::printable;
+use memtrial_target::observe::ObserveError;
 use memtrial_target::preflight::{Barrier, Unfit};
+use memtrial_trials::leak::LeakError;
 use memtrial_trials::oom::CampaignError;
 use memtrial_trials::oom::lab::LabError;
 
@@ -26,6 +29,22 @@ impl Failure {
     /// Says what to do next.
     pub fn help(self, help: impl Into<String>) -> Failure {
         Failure { help: Some(help.into()), ..self }
+    }
+
+    /// Says which machine it is about, if it does not yet.
+    pub fn on(self, host: &str) -> Failure {
+        let message =
+            if self.message.contains(host) { self.message } else { format!("on {host}: {}", self.message) };
+        Failure { message, ..self }
+    }
+
+    /// Says one thing more to do.
+    pub fn also_help(self, more: &str) -> Failure {
+        let help = match self.help {
+            Some(help) => format!("{help}\nhelp: {more}"),
+            None => more.to_owned(),
+        };
+        Failure { help: Some(help), ..self }
     }
 
     /// Prints it, and returns the status to end with.
@@ -106,4 +125,54 @@ impl From<CampaignError> for Failure {
             CampaignError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
         }
     }
+}
+
+impl From<LeakError> for Failure {
+    fn from(error: LeakError) -> Failure {
+        let message = error.to_string();
+        match error {
+            LeakError::Observe(error) => Failure::from(error),
+            LeakError::NoTarget(_) => Failure::new(ExitStatus::Target, message)
+                .help("start it, or let memtrial start it: memtrial leak --serve CMD"),
+            LeakError::Launch(_) => Failure::new(ExitStatus::Target, message),
+            LeakError::NotReady { printed, .. } => Failure::new(ExitStatus::Target, message)
+                .help(shown("see what it needs, or say when it is ready by --ready", &printed)),
+            LeakError::Action { printed, .. } => Failure::new(ExitStatus::Target, message)
+                .help(shown("run the command by hand until it succeeds", &printed)),
+            LeakError::Journal(_) => {
+                Failure::new(ExitStatus::Barred, message).help("make room, then go on with --resume")
+            }
+            LeakError::Io { .. } => Failure::new(ExitStatus::Barred, message),
+            LeakError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
+        }
+    }
+}
+
+impl From<ObserveError> for Failure {
+    fn from(error: ObserveError) -> Failure {
+        let message = error.to_string();
+        match error {
+            ObserveError::Gone(_) | ObserveError::Replaced(_) => Failure::new(ExitStatus::Target, message)
+                .help("name a process that runs: see `pgrep -a NAME`"),
+            ObserveError::Forbidden { .. } => {
+                Failure::new(ExitStatus::Barred, message).help("run memtrial as that user, or as root")
+            }
+            ObserveError::Lost { .. } => Failure::new(ExitStatus::Barred, message)
+                .help("when the machine can be reached again, go on with --resume"),
+            ObserveError::Refused { host, .. } => Failure::new(ExitStatus::Barred, message)
+                .help(format!("see that `ssh -o BatchMode=yes {host} true` works")),
+            ObserveError::Io { .. } => Failure::new(ExitStatus::Barred, message),
+        }
+    }
+}
+
+/// A hint, with the end of what a command printed.
+fn shown(hint: &str, printed: &str) -> String {
+    if printed.trim().is_empty() {
+        return format!("{hint}; it printed nothing");
+    }
+    let lines: Vec<String> =
+        printed.trim_end().lines().map(|line| format!("  | {}", printable(line))).collect();
+    let last = lines.len().saturating_sub(10);
+    format!("{hint}; it printed:\n{}", lines[last..].join("\n"))
 }

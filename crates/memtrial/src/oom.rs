@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anstream::{eprintln, print, println};
 use memtrial_report::model::Outcome;
 use memtrial_report::store::{self, Store, StoreError};
+use memtrial_report::trial::TrialReport;
 use memtrial_report::{json, terminal};
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::{self, Scratch};
@@ -16,19 +17,19 @@ use memtrial_trials::oom::lab::Lab;
 use memtrial_trials::oom::options::{Options, Selection};
 use memtrial_trials::oom::under::{self, Debugger};
 
+use crate::agent::AGENT;
 use crate::arguments::Oom;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::progress::Reporter;
-
-/// The agent's library, built along with this executable.
-static AGENT: &[u8] = include_bytes!(env!("MEMTRIAL_AGENT_LIBRARY"));
+use crate::{environment, renderings};
 
 /// Runs the trial.
 pub fn run(arguments: Oom) -> Result<ExitStatus, Failure> {
     let session = Session::begin(arguments)?;
     // From here on nothing outlives us: see `keeper`.
-    let path = keeper::enter().map_err(|error| barred("cannot set up a scratch folder", &error))?;
+    let path =
+        keeper::enter(true, |_| ()).map_err(|error| barred("cannot set up a scratch folder", &error))?;
     let result = in_scratch(session, &path);
     processes::end_all();
     scratch::remove(&path);
@@ -49,6 +50,7 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Oom) -> Result<Session, Failure> {
+        renderings::check(&arguments.renderings)?;
         let folder = arguments.output.clone().unwrap_or_else(|| store::DEFAULT_FOLDER.into());
         let folder = std::path::absolute(&folder)
             .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))?;
@@ -76,9 +78,9 @@ impl Session {
             return Ok(None);
         }
         if self.arguments.resume {
-            return Store::resume(&self.folder).map(Some);
+            return Store::resume(&self.folder, store::OUTCOMES).map(Some);
         }
-        let store = Store::create(&self.folder)?;
+        let store = Store::create(&self.folder, store::OUTCOMES)?;
         store.keep_run(&self.options)?;
         if !stdin.is_empty() {
             store.keep_stdin(stdin)?;
@@ -114,7 +116,7 @@ fn options(arguments: &Oom) -> Result<Options, Failure> {
     };
     Ok(Options {
         command: arguments.command.clone(),
-        environment: environment(),
+        environment: environment::text(),
         folder,
         mode: arguments.mode(),
         fault,
@@ -131,12 +133,6 @@ fn options(arguments: &Oom) -> Result<Options, Failure> {
         follow: arguments.follow.clone(),
         jobs,
     })
-}
-
-/// The environment; what is not text is left out, for `run.json` could not keep it.
-fn environment() -> Vec<(String, String)> {
-    let text = |value: OsString| value.into_string().ok();
-    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 /// The program as it is started, and the ELF file that runs then.
@@ -202,7 +198,7 @@ fn list(session: &Session, lab: &mut Lab) -> Result<ExitStatus, Failure> {
     if session.arguments.json {
         println!("{}", printed(json::census(&report, &sites))?);
     } else {
-        print!("{}", terminal::census(&report, &sites));
+        print!("{}", terminal::oom::census(&report, &sites));
     }
     Ok(ExitStatus::Passed)
 }
@@ -247,15 +243,17 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
         }
     };
     if let Some(store) = store {
-        store.finish(&mut report, &outputs)?;
+        store.finish_oom(&mut report, &outputs)?;
         if !session.arguments.json {
             eprintln!("results in {}", session.folder.display());
         }
     }
+    let report = TrialReport::from(report);
+    renderings::write(&session.arguments.renderings, &report)?;
     if session.arguments.json {
-        println!("{}", printed(json::report(&report))?);
+        print!("{}", renderings::json(&report)?);
     } else {
         print!("{}", terminal::report(&report));
     }
-    Ok(ExitStatus::from_code(report.exit_status))
+    Ok(ExitStatus::from_code(report.exit_status()))
 }

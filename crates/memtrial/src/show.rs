@@ -1,11 +1,15 @@
 //! `memtrial show`: a stored run printed again.
 
-use anstream::{print, println};
-use memtrial_report::{json, store, terminal};
+use std::io::{self, Write};
+
+use anstream::{eprintln, print};
+use memtrial_report::trial::TrialReport;
+use memtrial_report::{csv, html, store, terminal};
 
 use crate::arguments::{Format, Show};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
+use crate::renderings;
 
 /// Prints the run; the exit status is the run's own.
 pub fn run(arguments: &Show) -> Result<ExitStatus, Failure> {
@@ -14,14 +18,36 @@ pub fn run(arguments: &Show) -> Result<ExitStatus, Failure> {
             "name the folder of a finished run; one that was killed is finished by `memtrial oom --resume`",
         )
     })?;
-    match arguments.format {
-        Format::Text => print!("{}", terminal::report(&report)),
-        Format::Json => {
-            let text = json::report(&report).map_err(|error| {
-                Failure::new(ExitStatus::Bug, format!("cannot print the report: {error}"))
-            })?;
-            println!("{text}");
+    let text = match arguments.format {
+        Format::Text => {
+            print!("{}", terminal::report(&report));
+            String::new()
+        }
+        Format::Json => renderings::json(&report)?,
+        Format::Junit => renderings::junit(&report)?,
+        Format::Sarif => renderings::sarif(&report)?,
+        Format::Html => html::page(&report),
+        Format::Csv => table(&report, arguments)?,
+    };
+    // A file is meant: as it is, without looking for escape sequences. Whoever reads may have read enough.
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::new(ExitStatus::Barred, format!("cannot write to stdout: {error}")));
+        }
+        _ => {}
+    }
+    Ok(ExitStatus::from_code(report.exit_status()))
+}
+
+fn table(report: &TrialReport, arguments: &Show) -> Result<String, Failure> {
+    match report {
+        TrialReport::Leak(report) => Ok(csv::samples(report)),
+        TrialReport::Oom(_) => {
+            let (outcomes, unreadable) = store::read_outcomes(&arguments.folder)?;
+            if unreadable > 0 {
+                eprintln!("warning: {unreadable} outcomes could not be read");
+            }
+            Ok(csv::outcomes(&outcomes))
         }
     }
-    Ok(ExitStatus::from_code(report.exit_status))
 }

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use crate::model::{Report, SCHEMA, Site};
 
-/// The report, as `--json` prints it.
+/// The report of a trial, as `--json` prints it.
 ///
 /// # Errors
 /// Never for these types; the signature is serde's.
-pub fn report(report: &Report) -> serde_json::Result<String> {
+pub fn report(report: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string_pretty(report)
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::frames;
+
 /// Version of the JSON documents; raised when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
 
@@ -114,6 +116,17 @@ pub enum Grade {
     Complained,
 }
 
+impl Grade {
+    /// The words for it, as they follow the verdict.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Grade::Complained => " (complained on stderr)",
+            Grade::NotAWord => " (not a word)",
+        }
+    }
+}
+
 /// One frame of a call stack; inlined frames are frames of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
@@ -165,6 +178,19 @@ pub enum End {
     Timeout,
     /// It was ended at the limit of what one injection may write.
     Flood,
+}
+
+impl End {
+    /// The words for it.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self {
+            End::Exit(status) => format!("exit status {status}"),
+            End::Signal(signal) => format!("signal {signal}"),
+            End::Timeout => "no end within the time limit".to_owned(),
+            End::Flood => "output without end".to_owned(),
+        }
+    }
 }
 
 /// How an injection was made.
@@ -266,6 +292,25 @@ pub struct Finding {
     pub folder: Option<String>,
     /// The command that gives the same verdict again.
     pub repro: String,
+}
+
+impl Finding {
+    /// Where to look first: in the crash if there is one, else in the allocation; `file:line` if known.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let stack = self.crash.as_ref().map_or(&self.stack, |crash| &crash.stack);
+        frames::place(stack, frames::is_system)
+    }
+
+    /// What ended the process: the crash if there was one.
+    #[must_use]
+    pub fn how(&self) -> String {
+        match &self.crash {
+            Some(Crash { signal, address: Some(address), .. }) => format!("{signal} at address {address:#x}"),
+            Some(crash) => crash.signal.clone(),
+            None => self.end.words(),
+        }
+    }
 }
 
 /// The run without a fault.

@@ -8,17 +8,24 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Outcome, Report};
+use crate::trial::TrialReport;
+use crate::{csv, html, leak, model};
 
 /// Name of the output folder, unless the user gives one.
 pub const DEFAULT_FOLDER: &str = "memtrial.out";
 
 /// Facts of the run, for `--resume`.
 const RUN: &str = "run.json";
-/// One outcome a line, as they come.
-const OUTCOMES: &str = "outcomes.jsonl";
+/// Journal of `memtrial oom`: an outcome a line, as they come.
+pub const OUTCOMES: &str = "outcomes.jsonl";
+/// Journal of `memtrial leak`: what was seen after each round, as it comes.
+pub const SAMPLES: &str = "samples.jsonl";
 /// The report.
 const FINDINGS: &str = "findings.json";
+/// The report, to be looked at.
+const PAGE: &str = "report.html";
+/// The samples of `memtrial leak`, for spreadsheets.
+const SAMPLES_TABLE: &str = "samples.csv";
 /// The target's stdin.
 const STDIN: &str = "stdin";
 
@@ -49,15 +56,15 @@ pub enum StoreError {
 pub struct Store {
     folder: PathBuf,
     part: PathBuf,
-    outcomes: File,
+    journal: File,
 }
 
 impl Store {
-    /// Begins a new run.
+    /// Begins a new run, with a journal of this name.
     ///
     /// # Errors
     /// When the folder can't be made.
-    pub fn create(folder: &Path) -> Result<Store, StoreError> {
+    pub fn create(folder: &Path, journal: &str) -> Result<Store, StoreError> {
         let part = part_of(folder);
         if part.join(RUN).exists() {
             // A run that was killed, and is not gone on with.
@@ -67,37 +74,42 @@ impl Store {
         // For targets that search their folder: results are not what they search for.
         write(&part.join(".gitignore"), b"*\n")?;
         write(&part.join(".ignore"), b"*\n")?;
-        Store::append_to(folder, part)
+        Store::append_to(folder, part, journal)
     }
 
     /// Goes on with a run that was killed or interrupted.
     ///
     /// # Errors
-    /// When there is none, or its outcomes can't be appended to.
-    pub fn resume(folder: &Path) -> Result<Store, StoreError> {
+    /// When there is none, or its journal can't be appended to.
+    pub fn resume(folder: &Path, journal: &str) -> Result<Store, StoreError> {
         let part = part_of(folder);
         if !part.exists() {
             fs::rename(folder, &part).map_err(at(folder))?;
         }
-        Store::append_to(folder, part)
+        Store::append_to(folder, part, journal)
     }
 
-    fn append_to(folder: &Path, part: PathBuf) -> Result<Store, StoreError> {
-        let path = part.join(OUTCOMES);
-        let mut outcomes =
+    fn append_to(folder: &Path, part: PathBuf, journal: &str) -> Result<Store, StoreError> {
+        let path = part.join(journal);
+        let mut journal =
             OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(at(&path))?;
         // A line that was cut off when the run was killed must not swallow the next.
         if fs::read(&path).map_err(at(&path))?.last().is_some_and(|&last| last != b'\n') {
-            outcomes.write_all(b"\n").map_err(at(&path))?;
+            journal.write_all(b"\n").map_err(at(&path))?;
         }
-        Ok(Store { folder: folder.to_owned(), part, outcomes })
+        Ok(Store { folder: folder.to_owned(), part, journal })
     }
 
-    /// Takes back a run that has come to nothing: one without any outcome.
+    /// Takes back a run that has come to nothing: one without a line in its journal.
     pub fn discard(self) {
-        if self.outcomes.metadata().is_ok_and(|facts| facts.len() == 0) {
-            let _ = fs::remove_dir_all(&self.part);
+        if self.journal.metadata().is_ok_and(|facts| facts.len() == 0) {
+            self.abandon();
         }
+    }
+
+    /// Takes back a run, whatever its journal has.
+    pub fn abandon(self) {
+        let _ = fs::remove_dir_all(&self.part);
     }
 
     /// Keeps the facts of the run.
@@ -116,22 +128,22 @@ impl Store {
         write(&stdin_in(&self.part), stdin)
     }
 
-    /// Appends an outcome, at once.
+    /// Appends a line to the journal, at once.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn append(&mut self, outcome: &Outcome) -> io::Result<()> {
-        let mut line = serde_json::to_vec(outcome)?;
+    pub fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
-        self.outcomes.write_all(&line)
+        self.journal.write_all(&line)
     }
 
-    /// Keeps the report, and for each finding a folder with what the target said. Then the results take the place
-    /// of those of the run before, which become `FOLDER.old`.
+    /// Keeps the report of `memtrial oom`, and for each finding a folder with what the target said. Then the
+    /// results take the place of those of the run before, which become `FOLDER.old`.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn finish(self, report: &mut Report, outputs: &[[Vec<u8>; 2]]) -> Result<(), StoreError> {
+    pub fn finish_oom(self, report: &mut model::Report, outputs: &[[Vec<u8>; 2]]) -> Result<(), StoreError> {
         let kept = report.findings.iter_mut().zip(outputs);
         for (finding, [stdout, stderr]) in kept.filter(|(_, outputs)| outputs.iter().any(|o| !o.is_empty())) {
             let name = format!("findings/{}-{}-{}", finding.verdict.word(), finding.site, finding.nth);
@@ -141,7 +153,22 @@ impl Store {
             write(&folder.join("stderr"), stderr)?;
             finding.folder = Some(name);
         }
+        self.finish(&report.clone().into())
+    }
+
+    /// Keeps the report of `memtrial leak`, and its samples as a table. Then the results take the place of those
+    /// of the run before, which become `FOLDER.old`.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish_leak(self, report: &leak::Report) -> Result<(), StoreError> {
+        write(&self.part.join(SAMPLES_TABLE), csv::samples(report).as_bytes())?;
+        self.finish(&report.clone().into())
+    }
+
+    fn finish(self, report: &TrialReport) -> Result<(), StoreError> {
         self.write_json(FINDINGS, report)?;
+        write(&self.part.join(PAGE), html::page(report).as_bytes())?;
         if self.folder.join(RUN).exists() {
             replace(&self.folder, &beside(&self.folder, ".old"))?;
         }
@@ -199,7 +226,7 @@ fn move_into(part: &Path, folder: &Path) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// When it is not there, or not memtrial's.
-pub fn read_report(folder: &Path) -> Result<Report, StoreError> {
+pub fn read_report(folder: &Path) -> Result<TrialReport, StoreError> {
     read_json(&folder.join(FINDINGS))
 }
 
@@ -237,17 +264,28 @@ pub fn read_stdin(folder: &Path) -> Vec<u8> {
     fs::read(stdin_in(folder)).unwrap_or_default()
 }
 
-/// The outcomes of a stored run, and how many lines could not be read. A later line about the same allocation
-/// counts.
+/// The lines of a stored run's journal, and how many could not be read.
 ///
 /// # Errors
 /// When the file can't be read.
-pub fn read_outcomes(folder: &Path) -> Result<(Vec<Outcome>, usize), StoreError> {
-    let path = folder.join(OUTCOMES);
+pub fn read_journal<T: DeserializeOwned>(
+    folder: &Path,
+    journal: &str,
+) -> Result<(Vec<T>, usize), StoreError> {
+    let path = folder.join(journal);
     let bytes = fs::read(&path).map_err(at(&path))?;
     let lines = bytes.split(|&c| c == b'\n').filter(|line| !line.is_empty());
     let (good, bad): (Vec<_>, Vec<_>) = lines.map(serde_json::from_slice).partition(Result::is_ok);
     Ok((good.into_iter().flatten().collect(), bad.len()))
+}
+
+/// The outcomes of a stored run of `memtrial oom`, and how many lines could not be read. A later line about the
+/// same allocation counts.
+///
+/// # Errors
+/// When the file can't be read.
+pub fn read_outcomes(folder: &Path) -> Result<(Vec<model::Outcome>, usize), StoreError> {
+    read_journal(folder, OUTCOMES)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StoreError> {
@@ -267,63 +305,26 @@ fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{End, Verdict, Way};
-
-    fn outcome(nth: u64) -> Outcome {
-        Outcome {
-            hash: "00000000000000aa".to_owned(),
-            nth,
-            ordinal: nth,
-            way: Way::Snapshot,
-            end: End::Exit(1),
-            verdict: Verdict::Handled,
-            grade: None,
-            instead_of: None,
-        }
-    }
-
-    fn report() -> Report {
-        Report {
-            schema: crate::model::SCHEMA,
-            trial: "oom".to_owned(),
-            command: Vec::new(),
-            fault: "once".to_owned(),
-            policy: crate::model::Policy::Graceful,
-            reference: crate::model::Reference {
-                end: End::Exit(0),
-                allocations: 1,
-                bytes: 1,
-                sites: 1,
-                seconds: 0.0,
-                differences: Vec::new(),
-            },
-            coverage: crate::model::Coverage::default(),
-            verdicts: Vec::new(),
-            findings: Vec::new(),
-            unconfirmed: Vec::new(),
-            warnings: Vec::new(),
-            exit_status: 0,
-        }
-    }
+    use crate::testing::{leak_report, oom_report, outcome};
 
     fn make(folder: &Path, run: i32) {
-        let store = Store::create(folder).unwrap();
+        let store = Store::create(folder, OUTCOMES).unwrap();
         store.keep_run(&run).unwrap();
-        store.finish(&mut report(), &[]).unwrap();
+        store.finish_oom(&mut oom_report(), &[]).unwrap();
     }
 
     #[test]
     fn outcomes_survive_a_run_that_was_killed_in_the_middle_of_a_line() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("out");
-        let mut store = Store::create(&folder).unwrap();
+        let mut store = Store::create(&folder, OUTCOMES).unwrap();
         store.keep_run(&1).unwrap();
         store.append(&outcome(1)).unwrap();
-        store.outcomes.write_all(b"{\"hash\":\"00").unwrap();
-        let mut store = Store::resume(&folder).unwrap();
+        store.journal.write_all(b"{\"hash\":\"00").unwrap();
+        let mut store = Store::resume(&folder, OUTCOMES).unwrap();
         store.append(&outcome(2)).unwrap();
         assert_eq!(read_outcomes(&newest(&folder)).unwrap(), (vec![outcome(1), outcome(2)], 1));
-        store.finish(&mut report(), &[]).unwrap();
+        store.finish_oom(&mut oom_report(), &[]).unwrap();
         assert_eq!(newest(&folder), folder);
     }
 
@@ -332,7 +333,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("out");
         (0..3).for_each(|run| make(&folder, run));
-        let unfinished = Store::create(&folder).unwrap();
+        let unfinished = Store::create(&folder, OUTCOMES).unwrap();
         assert_eq!(read_run::<i32>(&folder).unwrap(), 2);
         assert_eq!(read_run::<i32>(&place.path().join("out.old")).unwrap(), 1);
         unfinished.discard();
@@ -347,6 +348,19 @@ mod tests {
         fs::write(folder.join("mine"), "x").unwrap();
         make(&folder, 1);
         assert!(folder.join("mine").exists());
-        assert_eq!(read_report(&folder).unwrap(), report());
+        assert_eq!(read_report(&folder).unwrap(), oom_report().into());
+    }
+
+    #[test]
+    fn a_leak_run_is_kept_with_its_samples_as_a_table() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("out");
+        let mut store = Store::create(&folder, SAMPLES).unwrap();
+        store.keep_run(&1).unwrap();
+        store.append(&"any line").unwrap();
+        store.finish_leak(&leak_report()).unwrap();
+        assert_eq!(read_report(&folder).unwrap(), leak_report().into());
+        assert_eq!(read_journal::<String>(&folder, SAMPLES).unwrap(), (vec!["any line".to_owned()], 0));
+        assert!(fs::read_to_string(folder.join(SAMPLES_TABLE)).unwrap().starts_with("role,pid,"));
     }
 }

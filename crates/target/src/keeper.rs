@@ -11,13 +11,17 @@ use std::path::{Path, PathBuf};
 use crate::{processes, scratch};
 
 /// Splits this process into keeper and worker. Only the worker returns, with the path that its scratch folder
-/// is to have. Must be called while there is one thread.
+/// is to have. Must be called while there is one thread. With `adopt`, whatever the worker starts stays below the
+/// two, and is ended with them; else what it leaves running on purpose goes on. Should the worker be killed,
+/// `clean_up` is run on the scratch folder before that is removed.
 ///
 /// # Errors
 /// When there is no place for scratch folders, or no process can be made.
-pub fn enter() -> io::Result<PathBuf> {
+pub fn enter(adopt: bool, clean_up: fn(&Path)) -> io::Result<PathBuf> {
     let scratch = scratch::path_of(&scratch::place()?, std::process::id());
-    processes::adopt_orphans();
+    if adopt {
+        processes::adopt_orphans();
+    }
     let signals = signal_set(&[libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT]);
     let mut before = signal_set(&[]);
     // SAFETY: both sets are initialised.
@@ -32,15 +36,17 @@ pub fn enter() -> io::Result<PathBuf> {
                 libc::prctl(libc::PR_SET_NAME, c"trial-worker".as_ptr(), 0, 0, 0);
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
             }
-            processes::adopt_orphans();
+            if adopt {
+                processes::adopt_orphans();
+            }
             Ok(scratch)
         }
-        worker => keep(worker, &signals, &scratch),
+        worker => keep(worker, &signals, &scratch, clean_up),
     }
 }
 
 /// Waits for the worker, passes signals on, cleans up, and ends as the worker did.
-fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path) -> ! {
+fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path, clean_up: fn(&Path)) -> ! {
     let status = loop {
         // SAFETY: plain data that the call fills in.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -56,6 +62,9 @@ fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path) -> ! {
             unsafe { libc::kill(worker, signal) };
         }
     };
+    if libc::WIFSIGNALED(status) {
+        clean_up(scratch);
+    }
     processes::end_all();
     scratch::remove(scratch);
     std::process::exit(if libc::WIFEXITED(status) {

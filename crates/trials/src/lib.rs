@@ -1,4 +1,7 @@
 //! The trials: each plans, runs and judges; none prints.
 #![forbid(unsafe_code)]
 
+pub mod census;
+pub mod leak;
 pub mod oom;
+pub mod signal;

@@ -69,7 +69,7 @@ impl From<io::Error> for CampaignError {
 fn describe_end(end: End) -> String {
     match end {
         End::Exit(status) => format!("ends with status {status}"),
-        End::Signal(signal) => format!("is ended by {}", super::judge::libc_signal::name(signal)),
+        End::Signal(signal) => format!("is ended by {}", crate::signal::name(signal)),
         End::Timeout => "does not end within its time limit".to_owned(),
         End::Flood => "writes without end".to_owned(),
     }

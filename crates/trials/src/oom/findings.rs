@@ -6,12 +6,13 @@ use memtrial_report::model::{Crash, Finding, Frame, Grade, Outcome, Verdict};
 use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_wire::fault::Fault;
 
-use super::census::{Census, crash_stack};
 use super::confirm::{Confirmations, Outcomes, group_of};
-use super::judge::{Judgement, libc_signal};
+use super::judge::Judgement;
 use super::options::Options;
 use super::plan::Planned;
 use super::rerun::Rerun;
+use crate::census::{Census, crash_stack};
+use crate::signal;
 
 /// What a rerun left behind for the report.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ impl Evidence {
         let crash = index.and_then(|index| rerun.crashes.get(index)).map(|crash| {
             let stack = crash_stack(&crash.frames, symbolizer);
             Crash {
-                signal: libc_signal::name(crash.signal),
+                signal: signal::name(crash.signal),
                 address: crash.address,
                 crash_site: crash_site(&stack),
                 stack,

@@ -7,6 +7,8 @@ use memtrial_report::model::{Difference, End, Grade, Verdict};
 use memtrial_target::crash::Crash;
 use regex::bytes::Regex;
 
+use crate::signal;
+
 use super::compare;
 
 /// The outputs of the reference run, and which of them can be compared.
@@ -95,9 +97,9 @@ pub fn judge(observed: &Observed<'_>, expected: &Expected, expectations: &Expect
         return Judgement::noted(Verdict::Damaged, damage);
     }
     match observed.end {
-        End::Signal(libc_signal::ABORT) => judge_abort(observed, None),
+        End::Signal(signal::ABORT) => judge_abort(observed, None),
         End::Signal(signal) if !matches!(expected.end, End::Signal(same) if same == signal) => {
-            Judgement::noted(Verdict::Crashed, format!("ended by {}", libc_signal::name(signal)))
+            Judgement::noted(Verdict::Crashed, format!("ended by {}", signal::name(signal)))
         }
         End::Exit(status) => judge_exit(status, observed, expected, expectations),
         _ => judge_output(observed, expected),
@@ -107,7 +109,7 @@ pub fn judge(observed: &Observed<'_>, expected: &Expected, expectations: &Expect
 /// Fault signals count unless the program recovered and ended as ever.
 fn judge_crashes(observed: &Observed<'_>, expected: &Expected) -> Option<Judgement> {
     let counts = |crash: &Crash| match crash.signal {
-        libc_signal::ABORT => crash.fatal,
+        signal::ABORT => crash.fatal,
         _ => crash.fatal || (crash.by_kernel && !expected.meets_faults),
     };
     let (index, crash) = observed.crashes.iter().enumerate().find(|(_, crash)| counts(crash))?;
@@ -116,7 +118,7 @@ fn judge_crashes(observed: &Observed<'_>, expected: &Expected) -> Option<Judgeme
         return None;
     }
     let mut judgement = match crash.signal {
-        libc_signal::ABORT => judge_abort(observed, crash.message.as_deref()),
+        signal::ABORT => judge_abort(observed, crash.message.as_deref()),
         _ => Judgement::plain(Verdict::Crashed),
     };
     if !matches!(observed.end, End::Signal(_)) {
@@ -226,58 +228,6 @@ fn grade(observed: &Observed<'_>, expected: &Expected) -> Grade {
         None => said.is_empty(),
     };
     if as_ever { Grade::NotAWord } else { Grade::Complained }
-}
-
-/// Signals by number and name (Linux).
-pub mod libc_signal {
-    /// `SIGABRT`
-    pub const ABORT: i32 = 6;
-    /// `SIGXFSZ`
-    pub const FILE_SIZE: i32 = 25;
-
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-
-    /// The name of a signal.
-    #[must_use]
-    pub fn name(signal: i32) -> String {
-        let index = usize::try_from(signal).ok().and_then(|n| n.checked_sub(1));
-        match index.and_then(|index| NAMES.get(index)) {
-            Some(name) => (*name).to_owned(),
-            None => format!("signal {signal}"),
-        }
-    }
 }
 
 #[cfg(test)]

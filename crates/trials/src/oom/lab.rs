@@ -15,11 +15,10 @@ use memtrial_target::watch::{RunId, Watch};
 use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 
+use crate::census::AGENT_FILE;
+
 /// Most bytes of an output that are compared; more than this a program that ends by itself hardly writes.
 pub const MOST_OUTPUT: u64 = 1 << 30;
-
-/// Name of the agent's library in the scratch folder.
-pub const AGENT_FILE: &str = "memtrial-agent.so";
 
 /// What does not change from run to run.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! `memtrial oom`: what happens when each single allocation fails?
 
 pub mod campaign;
-pub mod census;
 mod compare;
 mod confirm;
 mod findings;

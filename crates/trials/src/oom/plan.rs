@@ -5,8 +5,8 @@ use memtrial_report::model::Frame;
 use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_wire::site::mix;
 
-use super::census::Census;
 use super::options::{Options, Sample, Selection};
+use crate::census::Census;
 
 /// One allocation to be failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,9 +13,9 @@ use memtrial_target::processes;
 use memtrial_target::watch::{self, Ended, Event, Watch};
 
 use super::campaign::CampaignError;
-use super::census::Census;
 use super::judge::Expected;
 use super::lab::{Active, Kind, Lab, LabError};
+use crate::census::Census;
 
 /// What the reference runs yield.
 pub struct Established {

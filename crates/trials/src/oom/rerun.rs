@@ -12,10 +12,11 @@ use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 
 use super::campaign::CampaignError;
-use super::judge::{Expectations, Expected, Judgement, Observed, judge, libc_signal};
+use super::judge::{Expectations, Expected, Judgement, Observed, judge};
 use super::lab::{Active, Kind, Lab};
 use super::plan::Planned;
 use super::reference::end_of;
+use crate::signal;
 
 /// What a rerun showed, with the evidence.
 pub struct Rerun {
@@ -173,7 +174,7 @@ fn damage(active: &Active, ended: &Ended) -> Result<Option<String>, CampaignErro
     let how = match ended.end {
         Ended::Exit(0) => return Ok(None),
         Ended::Exit(status) => format!("the check command failed with status {status}"),
-        Ended::Signal(signal) => format!("the check command was ended by {}", libc_signal::name(signal)),
+        Ended::Signal(signal) => format!("the check command was ended by {}", signal::name(signal)),
         Ended::Timeout => "the check command did not end".to_owned(),
     };
     let said = super::lab::read_output(&active.check_output())?;
@@ -195,7 +196,7 @@ fn judge_run(
     let failed =
         (control.first_failed_site.load(Ordering::Acquire), control.first_failed_nth.load(Ordering::Relaxed));
     let mut end = end_of(ended.end);
-    if end == End::Signal(libc_signal::FILE_SIZE) || active.output_length() >= control.write_limit {
+    if end == End::Signal(signal::FILE_SIZE) || active.output_length() >= control.write_limit {
         end = End::Flood;
     }
     let (stdout, stderr) =

@@ -17,12 +17,13 @@ use memtrial_wire::layout::{Obstacle, Slot, mode, slot};
 use memtrial_wire::site::occurrence;
 
 use super::campaign::CampaignError;
-use super::census::Census;
-use super::judge::{Expectations, Expected, Judgement, Observed, judge, libc_signal};
+use super::judge::{Expectations, Expected, Judgement, Observed, judge};
 use super::lab::{Active, Kind, Lab, MOST_OUTPUT};
 use super::plan::Planned;
 use super::reference::{end_of, is_device, read_path};
 use super::rerun::Go;
+use crate::census::Census;
+use crate::signal;
 
 /// What a snapshot showed.
 pub struct Shown {
@@ -226,7 +227,7 @@ impl Sweep<'_> {
         match self.ended_for[number] {
             Some(Reason::Call(text)) => return shown(end, Err(format!("after the failure it {text}"))),
             Some(Reason::TimeLimit) => end = End::Timeout,
-            None if end == End::Signal(libc_signal::FILE_SIZE) => end = End::Flood,
+            None if end == End::Signal(signal::FILE_SIZE) => end = End::Flood,
             None => {}
         }
         let [out, err] = &self.outputs[number];

@@ -1,4 +1,4 @@
-//! The census: the sites of the reference run, with their names.
+//! The sites that an agent has recorded, with their names.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,10 @@ use memtrial_symbols::remote::RemoteFrame;
 use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::memory::{RawModule, RawSite, SharedMemory};
 use memtrial_wire::layout::NO_MODULE;
+use memtrial_wire::site::{self, SiteHash};
 
-use super::lab::AGENT_FILE;
+/// Name of the agent's library in the scratch folder.
+pub const AGENT_FILE: &str = "memtrial-agent.so";
 
 /// The sites of a run.
 #[derive(Debug, Default)]
@@ -136,7 +138,8 @@ pub fn crash_stack(frames: &[RemoteFrame], symbolizer: &mut Symbolizer) -> Vec<F
     theirs.flat_map(name).collect()
 }
 
-fn named_frames(
+/// The frames at an address of a module, the innermost inlined one first.
+pub fn named_frames(
     module: &str,
     build_id: &[u8],
     offset: u64,
@@ -168,4 +171,16 @@ fn unnamed(address: u64) -> Frame {
         line: None,
         inlined: false,
     }
+}
+
+/// The id of a stack that was seen from outside: as the agent would have it.
+#[must_use]
+pub fn id_of(frames: &[RemoteFrame]) -> String {
+    let hash = frames.iter().fold(SiteHash::EMPTY, |hash, frame| {
+        let path =
+            frame.module.as_deref().map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+        let identity = frame.build_id.as_deref().filter(|id| !id.is_empty()).unwrap_or(path);
+        hash.with(site::frame(site::module(identity), frame.offset))
+    });
+    format!("{:08x}", hash.finish() >> 32)
 }

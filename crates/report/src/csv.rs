@@ -1,0 +1,139 @@
+//! Tables for spreadsheets: the samples of `memtrial leak`, the outcomes of `memtrial oom`.
+
+use crate::leak::Report;
+use crate::model::{End, Outcome, Way};
+
+/// The samples, one a line: whose, when, and all figures (bytes and counts).
+#[must_use]
+pub fn samples(report: &Report) -> String {
+    let mut table = Table::new(&[
+        "role",
+        "pid",
+        "started",
+        "name",
+        "round",
+        "seconds",
+        "resident",
+        "proportional",
+        "private_clean",
+        "private_dirty",
+        "swap",
+        "anonymous",
+        "lazy_free",
+        "huge",
+        "mappings",
+        "threads",
+        "descriptors",
+        "held",
+        "held_privately",
+    ]);
+    for process in &report.processes {
+        for sample in &process.samples {
+            let figures = &sample.figures;
+            let mut row = vec![
+                process.role.word().to_owned(),
+                process.pid.to_string(),
+                process.started.to_string(),
+                process.name.clone(),
+                sample.round.to_string(),
+                format!("{:.3}", sample.seconds),
+            ];
+            let numbers = [
+                figures.resident,
+                figures.proportional,
+                figures.private_clean,
+                figures.private_dirty,
+                figures.swap,
+                figures.anonymous,
+                figures.lazy_free,
+                figures.huge,
+                figures.mappings,
+                figures.threads,
+                figures.descriptors,
+                figures.held(),
+                figures.held_privately(),
+            ];
+            row.extend(numbers.map(|number| number.to_string()));
+            table.add(&row);
+        }
+    }
+    table.text()
+}
+
+/// The outcomes, one a line.
+#[must_use]
+pub fn outcomes(outcomes: &[Outcome]) -> String {
+    let mut table = Table::new(&["hash", "nth", "ordinal", "way", "end", "status", "verdict"]);
+    for outcome in outcomes {
+        let way = match outcome.way {
+            Way::Snapshot => "snapshot",
+            Way::Rerun => "rerun",
+        };
+        let (end, status) = match outcome.end {
+            End::Exit(status) => ("exit", status.to_string()),
+            End::Signal(signal) => ("signal", signal.to_string()),
+            End::Timeout => ("timeout", String::new()),
+            End::Flood => ("flood", String::new()),
+        };
+        table.add(&[
+            outcome.hash.clone(),
+            outcome.nth.to_string(),
+            outcome.ordinal.to_string(),
+            way.to_owned(),
+            end.to_owned(),
+            status,
+            outcome.verdict.word().to_owned(),
+        ]);
+    }
+    table.text()
+}
+
+struct Table(::csv::Writer<Vec<u8>>);
+
+impl Table {
+    fn new(header: &[&str]) -> Table {
+        let mut table = Table(::csv::Writer::from_writer(Vec::new()));
+        table.write(header);
+        table
+    }
+
+    fn add(&mut self, row: &[String]) {
+        self.write(row);
+    }
+
+    fn write<T: AsRef<[u8]>>(&mut self, row: &[T]) {
+        // Writing to memory never fails, and every row is as long as the header.
+        let _ = self.0.write_record(row);
+    }
+
+    fn text(self) -> String {
+        String::from_utf8(self.0.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, leak_report};
+
+    #[test]
+    fn there_is_a_line_for_each_sample_whatever_the_process_is_called() {
+        let report = leak_report();
+        let text = samples(&report);
+        let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+        let names: Vec<String> =
+            reader.records().map(|record| record.unwrap().get(3).unwrap().to_owned()).collect();
+        let expected: Vec<&str> = report
+            .processes
+            .iter()
+            .flat_map(|process| process.samples.iter().map(|_| &*process.name))
+            .collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn an_outcome_is_a_line() {
+        let text = outcomes(&[testing::outcome(2)]);
+        assert_eq!(text.lines().nth(1), Some("00000000000000aa,2,2,snapshot,exit,1,handled"));
+    }
+}

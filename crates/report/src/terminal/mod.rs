@@ -1,0 +1,18 @@
+//! Reports as people read them on a terminal.
+
+pub mod leak;
+pub mod oom;
+mod pieces;
+mod plot;
+mod table;
+
+use crate::trial::TrialReport;
+
+/// A report of any trial. Coloured by escape sequences, which whoever prints it strips where they do not belong.
+#[must_use]
+pub fn report(report: &TrialReport) -> String {
+    match report {
+        TrialReport::Oom(report) => oom::report(report),
+        TrialReport::Leak(report) => leak::report(report),
+    }
+}
