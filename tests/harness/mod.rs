@@ -1,10 +1,16 @@
 //! The parts of the harness, one concern each.
 
+pub mod browser;
+pub mod daemon;
 pub mod executable;
+pub mod leak_targets;
+pub mod leaks;
 pub mod memtrial;
 pub mod outcomes;
+pub mod packaged;
 pub mod preload;
 pub mod processes;
 pub mod programs;
+pub mod secure_shell;
 pub mod targets;
 pub mod workshop;
