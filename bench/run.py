@@ -11,14 +11,10 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C", "HOME": "/nonexistent"}
-
+from contest import HERE, compile_c, run, timed
 
 def json_records(count):
     return json.dumps([{"id": i, "name": "n%d" % i, "tags": ["a", "b"]} for i in range(count)])
@@ -74,22 +70,10 @@ CENSUSES = [
 ]
 
 
-def run(command, folder, **more):
-    return subprocess.run(command, cwd=folder, env={**ENVIRONMENT, **more}, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
-
-
-def timed(command, folder, **more):
-    start = time.monotonic()
-    result = run(command, folder, **more)
-    return time.monotonic() - start, result
-
-
 def build(folder):
-    flags = ["gcc", "-O2"]
-    for name in ("failnth", "floor"):
-        subprocess.check_call(flags + ["-shared", "-fPIC", "-o", f"{folder}/{name}.so", f"{HERE}/{name}.c"])
-    subprocess.check_call(flags + ["-o", f"{folder}/rerun_each", f"{HERE}/rerun_each.c"])
+    for name in ("failnth.so", "floor.so"):
+        compile_c(folder, name, "-shared", "-fPIC")
+    compile_c(folder, "rerun_each")
 
 
 def campaigns(memtrial, folder, jobs, rounds):
