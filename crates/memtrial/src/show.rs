@@ -15,7 +15,7 @@ use crate::renderings;
 pub fn run(arguments: &Show) -> Result<ExitStatus, Failure> {
     let report = store::read_report(&arguments.folder).map_err(|error| {
         Failure::new(ExitStatus::Usage, format!("cannot show a run: {error}")).help(
-            "name the folder of a finished run; one that was killed is finished by `memtrial oom --resume`",
+            "name the folder of a finished run; one that was killed is finished by `memtrial oom --resume`, or `leak --resume`",
         )
     })?;
     let text = match arguments.format {
