@@ -13,7 +13,7 @@ use memtrial_tests::harness::leaks::{Trial, pretty, process, rounds_kept, wait_f
 use memtrial_tests::harness::memtrial::{Ended, Memtrial};
 use memtrial_tests::harness::packaged::{is_root, open_bench, unprivileged};
 use memtrial_tests::harness::processes::{Mark, scratch_folders, signal, wait_for};
-use memtrial_tests::harness::workshop::{Bench, Workshop};
+use memtrial_tests::harness::workshop::{Bench, Workshop, compile_c};
 use serde_json::Value;
 
 /// Rounds of figures that nobody judges.
@@ -283,6 +283,42 @@ fn nothing_outlives_memtrial_but_what_was_there_before() {
         assert_eq!(report.located.len(), 1, "{}", pretty(&report));
         trial.works_on();
     }
+}
+
+/// Says whenever calls of `malloc` go to another function than before.
+const WHERE_MALLOC_LEADS: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+__attribute__((noinline)) static void *leads(void) { __asm__ volatile("" ::: "memory"); return (void *)malloc; }
+int main(void)
+{
+    void *first = leads(), *last = 0;
+    for (;; usleep(1000)) {
+        void *now = leads();
+        if (now != last) printf("%s\n", now == first ? "home" : "elsewhere"), fflush(stdout);
+        last = now;
+    }
+}
+"#;
+
+#[test]
+fn calls_lead_home_again_when_the_process_that_works_is_killed() {
+    let bench = Bench::new();
+    compile_c(WHERE_MALLOC_LEADS, &bench.folder().join("target"), &["-fPIE", "-pie"]);
+    let mut daemon = Daemon::start(&bench.folder(), "./target");
+    let said = |daemon: &Daemon, words: &[&str]| daemon.said().split_whitespace().eq(words.iter().copied());
+    wait_for("it runs", || said(&daemon, &["home"]).then_some(()));
+    let mark = Mark::new("leads-home");
+    let line = "leak -q --interval 0.05 --rounds 1 --locate always --locate-rounds 10000 --pid";
+    let memtrial = Memtrial::new(&bench.folder(), line).arguments([daemon.pid().to_string()]);
+    let running = memtrial.variable("MARK", mark.word()).start();
+    wait_for("its calls are redirected", || said(&daemon, &["home", "elsewhere"]).then_some(()));
+    let worker = mark.processes().into_iter().find(|process| process.name == "trial-worker");
+    signal(worker.expect("the worker lives").pid, libc::SIGKILL);
+    let _ = running.wait().with_status(128 + libc::SIGKILL);
+    wait_for("its calls lead home", || said(&daemon, &["home", "elsewhere", "home"]).then_some(()));
+    assert!(daemon.is_alive());
 }
 
 #[test]

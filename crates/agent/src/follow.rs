@@ -125,12 +125,6 @@ pub fn born(block: *mut c_void, bytes: usize, caller: Caller) {
     }
 }
 
-/// Keeps memory that the program has mapped itself, as a block.
-#[inline]
-pub fn mapped(address: *mut c_void, length: usize, caller: Caller) {
-    born(address, length, caller);
-}
-
 /// Forgets memory that is unmapped, from its start or as a whole; what is left of it behind stays a block. Returns
 /// what was known of it.
 #[inline]

@@ -316,7 +316,7 @@ extern "C" fn mmap_at(
     let mapped = unsafe { call::mmap(address, length, protection, flags, fd, offset) };
     // What is mapped over something else is laid out by the program itself.
     if mapped != real::FAILED && flags & MAP_ANONYMOUS != 0 && flags & MAP_FIXED == 0 {
-        follow::mapped(mapped, length, Caller { sp, bp });
+        follow::born(mapped, length, Caller { sp, bp });
     }
     mapped
 }

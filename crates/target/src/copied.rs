@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::crash::read_ranges;
+use crate::memory_of::read_ranges;
 
 const PAGE: u64 = 4096;
 /// Entries of the page map that are read at once.

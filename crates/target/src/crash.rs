@@ -6,7 +6,7 @@ use std::path::Path;
 use memtrial_symbols::remote::{Mapping, Registers, RemoteFrame, RemoteUnwinder, parse_maps};
 use object::{Object, ObjectSymbol};
 
-use crate::processes;
+use crate::{memory_of, processes};
 
 /// Most frames kept of a crashing stack: one blown by recursion has as many as it had room for.
 const MAX_FRAMES: usize = 128;
@@ -46,7 +46,7 @@ pub fn look_at(tid: i32, signal: i32) -> Crash {
     let maps = parse_maps(&String::from_utf8_lossy(&maps));
     let frames = match registers(tid) {
         Ok(registers) => {
-            let mut read = |at| read_word(tid, at);
+            let mut read = |at| memory_of::read_u64(tid, at);
             RemoteUnwinder::new(&maps).unwind(registers, &mut read, MAX_FRAMES)
         }
         Err(_) => Vec::new(),
@@ -85,40 +85,6 @@ fn registers(tid: i32) -> io::Result<Registers> {
     }
 }
 
-/// A word of another process's memory.
-#[must_use]
-pub fn read_word(pid: i32, address: u64) -> Option<u64> {
-    let mut word = [0u8; 8];
-    (read_memory(pid, address, &mut word) == 8).then(|| u64::from_ne_bytes(word))
-}
-
-/// Reads another process's memory; returns how many bytes could be read.
-#[must_use]
-pub fn read_memory(pid: i32, address: u64, buffer: &mut [u8]) -> usize {
-    let ours = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let theirs = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: buffer.len() };
-    // SAFETY: the kernel writes into the buffer only, at most its length; what can't be read is an error.
-    let read = unsafe { libc::process_vm_readv(pid, &raw const ours, 1, &raw const theirs, 1, 0) };
-    usize::try_from(read).unwrap_or(0)
-}
-
-/// Reads several stretches of another process's memory (address and length of each), one behind the other; returns how
-/// many bytes could be read before one that can't be.
-#[must_use]
-pub fn read_ranges(pid: i32, ranges: &[(u64, usize)], buffer: &mut [u8]) -> usize {
-    let ours = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let remote = |&(address, length): &(u64, usize)| libc::iovec {
-        iov_base: address as *mut libc::c_void,
-        iov_len: length,
-    };
-    let theirs: Vec<libc::iovec> = ranges.iter().map(remote).collect();
-    // SAFETY: the kernel writes into the buffer only, at most its length; what can't be read is an error.
-    let read = unsafe {
-        libc::process_vm_readv(pid, &raw const ours, 1, theirs.as_ptr(), theirs.len() as libc::c_ulong, 0)
-    };
-    usize::try_from(read).unwrap_or(0)
-}
-
 /// glibc keeps the text of a failed assertion or heap check in `__abort_msg`: a pointer to a length and the text.
 fn abort_message(pid: i32, maps: &[Mapping]) -> Option<String> {
     const MOST: usize = 1024;
@@ -129,9 +95,10 @@ fn abort_message(pid: i32, maps: &[Mapping]) -> Option<String> {
     let libc = maps.iter().find(is_libc)?;
     // Found in the file, whose first segment is linked at address 0 in every shared library of glibc.
     let symbol = dynamic_symbol(&libc.path, "__abort_msg")?;
-    let message = read_word(pid, libc.start.checked_add(symbol)?).filter(|address| *address != 0)?;
+    let message =
+        memory_of::read_u64(pid, libc.start.checked_add(symbol)?).filter(|address| *address != 0)?;
     let mut text = [0u8; MOST];
-    let read = read_memory(pid, message.checked_add(4)?, &mut text);
+    let read = memory_of::read(pid, message.checked_add(4)?, &mut text).ok()?;
     let length = text[..read].iter().position(|&c| c == 0).unwrap_or(read);
     Some(String::from_utf8_lossy(&text[..length]).trim_end().to_owned())
 }

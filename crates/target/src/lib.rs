@@ -11,6 +11,7 @@ pub mod keeper;
 pub mod launch;
 pub mod live;
 pub mod memory;
+pub mod memory_of;
 pub mod observe;
 pub mod preflight;
 pub mod processes;

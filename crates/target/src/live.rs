@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use memtrial_wire::live::{Block, END, LEAF_SPAN_BITS, LEAVES, LIST_AT, leaf_bytes, leaf_room};
 
 use crate::copied::{Copied, Range, Room};
-use crate::crash::{read_memory, read_word};
 use crate::memory::SharedMemory;
+use crate::memory_of::{self, read_u64};
 
 /// A block that is alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,14 @@ impl LiveTable {
             return Ok(None);
         }
         let unreadable = || io::Error::other(format!("the memory of process {pid} can't be read"));
-        let granularity = (read_word(pid, head).ok_or_else(unreadable)? >> 32) as u32;
-        let used = read_word(pid, head + 8).ok_or_else(unreadable)?;
+        let granularity = (read_u64(pid, head).ok_or_else(unreadable)? >> 32) as u32;
+        let used = read_u64(pid, head + 8).ok_or_else(unreadable)?;
         if !matches!(granularity, 3 | 4) {
             return Ok(None);
         }
         let used = usize::try_from(used).unwrap_or(LEAVES).min(LEAVES);
         let mut list = vec![0; used * 16];
-        if read_memory(pid, head + LIST_AT as u64, &mut list) != list.len() {
+        if memory_of::read(pid, head + LIST_AT as u64, &mut list)? != list.len() {
             return Err(unreadable());
         }
         let word = |at: usize| u64::from_ne_bytes(list[at..at + 8].try_into().unwrap_or_default());

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use object::{Object, ObjectSymbol};
 
 use super::error::AttachError;
-use super::memory_of;
 use super::modules::Modules;
 use super::remote_call::{Means, Visit};
 use super::safe_point::{Found, Search};
 use super::stack::SafePoint;
 use super::tracee;
+use crate::memory_of;
 
 /// How a call into a process went.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -254,7 +254,7 @@ mod tests {
         let me = i32::try_from(std::process::id()).expect("a pid");
         let mut bytes = vec![0; (last.end - first.start) as usize];
         for (at, page) in bytes.chunks_mut(4096).enumerate() {
-            let _ = super::super::memory_of::read(me, first.start + 4096 * at as u64, page);
+            let _ = crate::memory_of::read(me, first.start + 4096 * at as u64, page);
         }
         (first.start, bytes)
     }

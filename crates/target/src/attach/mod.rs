@@ -3,7 +3,6 @@
 mod enter;
 mod error;
 mod image;
-pub mod memory_of;
 mod modules;
 mod remote_call;
 mod safe_point;

@@ -8,8 +8,8 @@ use memtrial_symbols::remote::{Mapping, RemoteFrame, RemoteUnwinder, parse_maps}
 
 use super::error::AttachError;
 use super::image::LoadedImage;
-use super::memory_of;
 use super::tracee;
+use crate::memory_of;
 
 /// What a module is to somebody who wants to call the loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::time::Instant;
 use libc::user_regs_struct;
 
 use super::error::AttachError;
-use super::memory_of;
 use super::modules::Modules;
 use super::tracee::{Stop, Tracee};
+use crate::memory_of;
 
 /// What the calls may use of a stack; untouched pages cost nothing.
 const STACK: u64 = 1 << 20;

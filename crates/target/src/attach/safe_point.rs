@@ -9,10 +9,10 @@ use libc::user_regs_struct;
 use memtrial_symbols::remote::{Registers, RemoteFrame, RemoteUnwinder};
 
 use super::error::AttachError;
-use super::memory_of;
 use super::modules::{ALLOCATOR, Modules, Role};
 use super::stack::{self, SafePoint, Step};
 use super::tracee::{self, Stop, Tracee};
+use crate::memory_of;
 
 /// Deepest stack that is looked at; what lies further out is judged by [`Search::remains_of_calls`].
 const DEEPEST: usize = 512;

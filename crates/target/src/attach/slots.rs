@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::AttachError;
-use super::memory_of::{self, Pen};
 use super::modules::{Module, Modules};
 use super::stopped::Held;
 use super::tracee;
+use crate::memory_of::{self, Pen};
 
 /// One redirected slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

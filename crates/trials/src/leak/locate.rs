@@ -160,6 +160,12 @@ fn locate_program(
             Some(site.describe(census.id(raw.hash), census.stack(raw, symbolizer), survival))
         })
         .collect();
+    let mut notes =
+        vec!["each round is a run: blocks are those that live when the program is about to exit".to_owned()];
+    if !looked {
+        notes
+            .push("it was not looked for unreachable blocks in every run, so none is called lost".to_owned());
+    }
     let located = Located {
         pid: identity.as_ref().map_or(0, |identity| identity.pid),
         name: identity.map_or_else(String::new, |identity| identity.name),
@@ -172,9 +178,7 @@ fn locate_program(
         fragmentation: None,
         freed_from_before: [0, 0],
         dropped: memory.control().lost.load(Ordering::Relaxed),
-        notes: vec![
-            "each round is a run: blocks are those that live when the program is about to exit".to_owned(),
-        ],
+        notes,
     };
     Ok(Found { located: vec![located], why_not: None })
 }
@@ -191,14 +195,6 @@ fn at_exit(pid: i32, memory: &SharedMemory) -> (Vec<Alive>, Vec<bool>) {
             _ => (Vec::new(), Vec::new()),
         },
     };
-    let alive = blocks
-        .iter()
-        .map(|one| Alive {
-            address: one.address,
-            bytes: one.block.bytes,
-            round: one.block.round,
-            site: one.block.site as usize,
-        })
-        .collect();
+    let alive = blocks.iter().map(Alive::from).collect();
     (alive, unreachable)
 }

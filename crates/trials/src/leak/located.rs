@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use memtrial_report::leak::{LocatedSite, Survival};
 use memtrial_report::model::Frame;
+use memtrial_target::live::LiveBlock;
+use memtrial_wire::live::Block;
 
 use super::blocks;
 
@@ -33,6 +35,13 @@ pub struct Alive {
     pub round: u32,
     /// Which site; the follower's own number for it.
     pub site: usize,
+}
+
+impl From<&LiveBlock> for Alive {
+    fn from(live: &LiveBlock) -> Alive {
+        let Block { site, round, bytes } = live.block;
+        Alive { address: live.address, bytes, round, site: site as usize }
+    }
 }
 
 /// Sorts living blocks by their sites. `unreachable` has an entry for each block, if somebody looked.

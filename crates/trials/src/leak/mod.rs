@@ -25,4 +25,4 @@ mod trend;
 pub mod trial;
 pub mod watched;
 
-pub use trial::{LeakError, Phase, Progress, run};
+pub use trial::{LeakError, Phase, Progress};

@@ -76,15 +76,7 @@ pub fn seen_by_agent(
         }
         None => (table.blocks(), None),
     };
-    let blocks: Vec<Alive> = alive
-        .iter()
-        .map(|one| Alive {
-            address: one.address,
-            bytes: one.block.bytes,
-            round: one.block.round,
-            site: one.block.site as usize,
-        })
-        .collect();
+    let blocks: Vec<Alive> = alive.iter().map(Alive::from).collect();
     let census = Census::read(memory);
     let sites = describe(&blocks, unreachable.as_deref(), rounds, &census, symbolizer);
     Seen { sites, bytes: blocks.iter().map(|block| block.bytes).sum(), freed_from_before, dropped }

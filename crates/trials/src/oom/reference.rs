@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use memtrial_report::model::{End, Reference};
-use memtrial_target::crash::{Crash, read_memory};
+use memtrial_target::crash::Crash;
 use memtrial_target::filter::{self, Answer, Effect, Notice};
 use memtrial_target::isolation::Isolation;
+use memtrial_target::memory_of;
 use memtrial_target::processes;
 use memtrial_target::watch::{self, Ended, Event, Watch};
 
@@ -259,10 +260,11 @@ fn path_touched(notice: &Notice) -> Option<PathBuf> {
 pub fn read_path(thread: i32, address: u64) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     let mut bytes = vec![0; 4096];
-    let mut read = read_memory(thread, address, &mut bytes);
+    let mut read = memory_of::read(thread, address, &mut bytes).unwrap_or(0);
     if read == 0 {
         // The path may end just before memory that can't be read.
-        read = read_memory(thread, address, &mut bytes[..usize::try_from(4096 - address % 4096).ok()?]);
+        let page = usize::try_from(4096 - address % 4096).ok()?;
+        read = memory_of::read(thread, address, &mut bytes[..page]).unwrap_or(0);
     }
     let length = bytes[..read].iter().position(|&c| c == 0)?;
     bytes.truncate(length);

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use memtrial_report::model::{End, Verdict};
-use memtrial_target::crash::read_word;
 use memtrial_target::filter::{Answer, CLONE_THREAD, Effect, Notice};
+use memtrial_target::memory_of::read_u64;
 use memtrial_target::processes;
 use memtrial_target::watch::{Event, Watch};
 use memtrial_wire::fault::Fault;
@@ -426,7 +426,7 @@ fn opens_device(notice: &Notice, argument: usize) -> bool {
 
 /// `clone3` has its flags in the first word of a structure.
 fn makes_thread(notice: &Notice) -> bool {
-    read_word(notice.thread, notice.arguments[0]).is_some_and(|flags| flags & u64::from(CLONE_THREAD) != 0)
+    read_u64(notice.thread, notice.arguments[0]).is_some_and(|flags| flags & u64::from(CLONE_THREAD) != 0)
 }
 
 fn read_from(file: &File, from: u64) -> std::io::Result<Vec<u8>> {

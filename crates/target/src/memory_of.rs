@@ -18,6 +18,23 @@ pub fn read(pid: i32, address: u64, into: &mut [u8]) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Reads several stretches of another process's memory (address and length of each), one behind the other; returns how
+/// many bytes could be read before one that can't be.
+#[must_use]
+pub fn read_ranges(pid: i32, ranges: &[(u64, usize)], buffer: &mut [u8]) -> usize {
+    let ours = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let remote = |&(address, length): &(u64, usize)| libc::iovec {
+        iov_base: address as *mut libc::c_void,
+        iov_len: length,
+    };
+    let theirs: Vec<libc::iovec> = ranges.iter().map(remote).collect();
+    // SAFETY: the kernel writes into the buffer only, at most its length; what can't be read is an error.
+    let read = unsafe {
+        libc::process_vm_readv(pid, &raw const ours, 1, theirs.as_ptr(), theirs.len() as libc::c_ulong, 0)
+    };
+    usize::try_from(read).unwrap_or(0)
+}
+
 /// The 8-byte number at `address`, if it can be read.
 #[must_use]
 pub fn read_u64(pid: i32, address: u64) -> Option<u64> {
@@ -26,7 +43,7 @@ pub fn read_u64(pid: i32, address: u64) -> Option<u64> {
 }
 
 /// The text at `address` up to its zero byte, at most `longest` bytes of it.
-pub(super) fn read_text(pid: i32, address: u64, longest: usize) -> Option<String> {
+pub(crate) fn read_text(pid: i32, address: u64, longest: usize) -> Option<String> {
     let mut bytes = vec![0; longest];
     let count = read(pid, address, &mut bytes).ok()?;
     let text = bytes.get(..count)?.split(|byte| *byte == 0).next()?;
@@ -34,7 +51,7 @@ pub(super) fn read_text(pid: i32, address: u64, longest: usize) -> Option<String
 }
 
 /// Writes all of `bytes` to memory that the process itself may write.
-pub(super) fn write(pid: i32, address: u64, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(pid: i32, address: u64, bytes: &[u8]) -> io::Result<()> {
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
     // SAFETY: `local` is the whole of `bytes`, which is only read; the other address is the kernel's to check.
@@ -48,7 +65,7 @@ pub(super) fn write(pid: i32, address: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes to private memory of a process that is stopped by this thread, also where the process itself may only read.
 #[derive(Debug)]
-pub(super) struct Pen {
+pub(crate) struct Pen {
     tid: i32,
     memory: File,
 }
