@@ -11,6 +11,9 @@ use memtrial_tests::harness::outcomes::{kept, pretty, verdicts};
 use memtrial_tests::harness::targets::{Target, all};
 use memtrial_tests::harness::workshop::{Bench, Workshop};
 
+/// A target that hangs is waited for, and starting a process is mostly waiting, too.
+const AT_ONCE: usize = 6;
+
 fn main() -> ExitCode {
     let workshop = Arc::new(Workshop::new());
     let help = Memtrial::new(&std::env::temp_dir(), "oom --help").run().stdout;
@@ -40,7 +43,9 @@ fn main() -> ExitCode {
         }
         tests
     });
-    let conclusion = run(&Arguments::from_args(), trials.collect());
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let conclusion = run(&arguments, trials.collect());
     drop(workshop);
     conclusion.exit_code()
 }

@@ -16,7 +16,7 @@ use memtrial_tests::harness::workshop::Workshop;
 /// Rounds of figures: too few for a verdict from them, so that the blocks decide.
 const ROUNDS: u32 = 40;
 /// Most of the time is spent waiting for memory to come to rest.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 20;
 
 /// How memtrial gets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
