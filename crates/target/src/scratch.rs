@@ -59,9 +59,14 @@ impl Scratch {
         if let Some(place) = path.parent() {
             remove_abandoned(place);
         }
-        DirBuilder::new().mode(0o700).create(path)?;
-        let lock = File::create(path.join(LOCK))?;
+        // It gets its name with the lock held: without, another memtrial would take it for an abandoned one.
+        let unlocked = path.with_extension("new");
+        // Of one that was killed at this point, with the same pid.
+        let _ = fs::remove_dir_all(&unlocked);
+        DirBuilder::new().mode(0o700).create(&unlocked)?;
+        let lock = File::create(unlocked.join(LOCK))?;
         lock_exclusively(&lock)?;
+        fs::rename(&unlocked, path)?;
         Ok(Scratch { path: path.to_owned(), _lock: lock })
     }
 
@@ -123,7 +128,7 @@ fn remove_abandoned(place: &Path) {
     }
 }
 
-/// Whether nobody holds the lock. A folder that has none yet may be about to get it: it is left alone.
+/// Whether nobody holds the lock.
 fn is_abandoned(path: &Path) -> bool {
     File::open(path.join(LOCK)).is_ok_and(|lock| lock_exclusively(&lock).is_ok())
 }
@@ -142,6 +147,22 @@ mod tests {
         assert!(living.path().exists() && third.path().exists());
         assert!(!abandoned.exists());
         assert!(place.path().join("memtrial-other").exists());
+    }
+
+    #[test]
+    fn memtrials_that_begin_at_the_same_time_leave_each_other_s_folders_alone() {
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for first in 0..8 {
+                let place = place.path();
+                scope.spawn(move || {
+                    for pid in 0..100 {
+                        let scratch = Scratch::create(&path_of(place, first * 1000 + pid)).unwrap();
+                        scratch.folder("needed").unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
