@@ -233,6 +233,11 @@ fn threads_that_come_and_go_do_not_matter() {
 }
 
 #[test]
+fn a_program_that_changes_its_user_all_the_time_is_entered() {
+    entered_times(5, &compile("changes_user.c", "changes_user", &[]), |_| ());
+}
+
+#[test]
 fn what_is_loaded_later_is_redirected_when_asked() {
     let later = compile("later.c", "later.so", &["-shared", "-fPIC"]);
     let mut command = Command::new(compile("loads.c", "loads", &["-include", "stdlib.h"]));

@@ -1,7 +1,8 @@
 //! Calling functions in a stopped thread of another process, unseen by the program.
 //!
 //! The calls run on a stack of their own: the thread's may be as small as a goroutine's, and what lies below its pointer
-//! may not be its own. Signals are blocked meanwhile and come afterwards. `errno` and all registers are put back.
+//! may not be its own. Signals are blocked meanwhile and come afterwards, but for one of the C library's own. `errno` and all
+//! registers are put back.
 //! Should this process be killed in the middle of a call, the target is left in it: the kernel has nobody to put the
 //! registers back. That is a few milliseconds in all.
 
@@ -23,6 +24,10 @@ const NOWHERE: u64 = 0;
 /// Faults, which cannot wait.
 const FAULTS: [i32; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
+
+/// By this the C library has every thread change its user, and holds a lock that a call may need until all have. It is of use
+/// only where it comes from, so that it can't be sent again.
+const CHANGE_OF_USER: i32 = 33;
 
 /// A visit to a thread: from the first call to the last.
 #[derive(Debug)]
@@ -84,8 +89,7 @@ impl<'t> Visit<'t> {
             extended: thread.extended_state()?,
             blocked: thread.blocked_signals()?,
         };
-        let faults = FAULTS.iter().fold(0_u64, |mask, signal| mask | 1 << (signal - 1));
-        thread.block_signals(!faults)?;
+        thread.block_signals(!faults())?;
         let mut visit = Visit {
             thread,
             saved,
@@ -144,7 +148,9 @@ impl<'t> Visit<'t> {
         // The direction flag is clear and the program's single step, if any, is not ours.
         registers.eflags &= !0x500;
         self.thread.set_registers(&registers)?;
+        self.thread.block_signals(!faults() & !bit(CHANGE_OF_USER))?;
         let (signal, after) = self.until_fault(name, false)?;
+        self.thread.block_signals(!faults())?;
         if signal == libc::SIGSEGV && after.rip == NOWHERE && after.rsp == sp + 8 {
             return Ok(after.rax);
         }
@@ -193,16 +199,19 @@ impl<'t> Visit<'t> {
     /// Runs the thread, by one instruction or until a fault ends the call.
     fn until_fault(&mut self, name: &str, one_step: bool) -> Result<(i32, user_regs_struct), AttachError> {
         let pid = self.thread.pid;
+        let mut passed_on = 0;
         loop {
             if one_step {
                 self.thread.step()?;
             } else {
-                self.thread.resume(0)?;
+                self.thread.resume(passed_on)?;
             }
+            passed_on = 0;
             match self.thread.next_stop(self.deadline)? {
                 Some(Stop::Signal(signal)) if FAULTS.contains(&signal) => {
                     return Ok((signal, self.thread.registers()?));
                 }
+                Some(Stop::Signal(CHANGE_OF_USER)) if !one_step => passed_on = CHANGE_OF_USER,
                 // Only SIGSTOP cannot be blocked.
                 Some(Stop::Signal(signal)) => self.kept.push(signal),
                 Some(Stop::Interrupted | Stop::Suspended) => (),
@@ -252,6 +261,16 @@ impl Drop for Visit<'_> {
             unsafe { libc::syscall(libc::SYS_tgkill, self.thread.pid, self.thread.tid, signal) };
         }
     }
+}
+
+/// The mask of faults.
+fn faults() -> u64 {
+    FAULTS.into_iter().fold(0, |mask, signal| mask | bit(signal))
+}
+
+/// A signal in a mask.
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 /// A `syscall` instruction, in libc's function of that name.

@@ -7,6 +7,8 @@
 static void *(*real_malloc)(size_t), *(*real_calloc)(size_t, size_t), *(*real_realloc)(void *, size_t);
 static void (*real_free)(void *);
 static uint64_t calls;
+// As the agent has: to make room for it in each thread, the loader takes the lock of the list of threads.
+static __thread volatile uint64_t begun __attribute__((tls_model("initial-exec")));
 uint64_t begin(const char *argument) {
     if (!real_malloc) {
         real_calloc = dlsym(RTLD_DEFAULT, "calloc");
@@ -14,6 +16,7 @@ uint64_t begin(const char *argument) {
         real_free = dlsym(RTLD_DEFAULT, "free");
         real_malloc = dlsym(RTLD_DEFAULT, "malloc");
     }
+    begun++;
     char *copy = strdup(argument);
     uint64_t length = strlen(copy);
     free(copy);
