@@ -8,9 +8,14 @@ fn main() {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let agent = here.join("../agent/Cargo.toml");
-    for source in
-        ["../agent", "../wire", "../symbols/src/unwind", "../symbols/src/lib.rs", "../../Cargo.toml"]
-    {
+    for source in [
+        "../agent",
+        "../wire",
+        "../load",
+        "../symbols/src/unwind",
+        "../symbols/src/lib.rs",
+        "../../Cargo.toml",
+    ] {
         println!("cargo:rerun-if-changed={}", here.join(source).display());
     }
     // A folder of its own: the outer cargo holds the lock of the usual one.

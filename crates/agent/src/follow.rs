@@ -5,8 +5,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use memtrial_wire::layout::mode;
 use memtrial_wire::live::{
-    Block, DIRECTORY, DIRECTORY_AT, END, Head, LEAF_SPAN_BITS, LEAVES, LIST_AT, Leaf, PAGE_BITS, leaf_bytes,
-    leaf_room,
+    Block, DIRECTORY, DIRECTORY_AT, END, FREED, Head, LEAF_SPAN_BITS, LEAVES, LIST_AT, Leaf, PAGE_BITS,
+    leaf_bytes, leaf_room,
 };
 
 use crate::memory::Shared;
@@ -83,7 +83,7 @@ fn active() -> Option<(Table, Shared, u32)> {
     let shared = Shared::get()?;
     let control = shared.control();
     let round = control.round.load(Ordering::Relaxed);
-    (round != 0 && control.mode == mode::FOLLOW).then_some((table, shared, round))
+    (round != 0 && matches!(control.mode, mode::FOLLOW | mode::CONTROL)).then_some((table, shared, round))
 }
 
 /// What sampling needs at a call that most likely has nothing to do with a followed block: the table, if it is glibc
@@ -206,8 +206,10 @@ pub fn dies(block: *mut c_void) -> u64 {
     if shared.control().sample != 0 {
         return table.leaf(address).map_or(0, |leaf| sampled_dies(leaf, address));
     }
-    let word = table.leaf(address).map_or(0, |leaf| forget(leaf.cell(address)));
-    if word == 0 {
+    let remembers = shared.control().mode == mode::CONTROL;
+    let end = if remembers { bury } else { forget };
+    let word = table.leaf(address).map_or(0, |leaf| end(leaf.cell(address)));
+    if word == 0 && !remembers {
         count_unknown(block, shared);
     }
     word
@@ -221,6 +223,27 @@ fn forget(cell: &AtomicU64) -> u64 {
         cell.store(0, Ordering::Relaxed);
     }
     word
+}
+
+/// Keeps of a block that it was freed: whoever still writes to it may write to a chunk in its place.
+#[inline]
+fn bury(cell: &AtomicU64) -> u64 {
+    let word = cell.load(Ordering::Relaxed);
+    if let Some(block) = Block::unpack(word) {
+        cell.store(Block { round: FREED, ..block }.pack(), Ordering::Relaxed);
+    }
+    word
+}
+
+/// Bytes between two places where a block can begin.
+pub fn granularity() -> u64 {
+    1 << Table::get().map_or(GLIBC, |table| table.head().granularity.load(Ordering::Relaxed))
+}
+
+/// What is known of a block that begins, or began, at this address.
+pub fn block_at(address: u64) -> Option<Block> {
+    let leaf = Table::get()?.leaf(address)?;
+    Block::unpack(leaf.cell(address).load(Ordering::Relaxed))
 }
 
 #[inline]

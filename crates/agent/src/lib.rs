@@ -8,6 +8,7 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the agent is written for Linux on x86-64");
 
+mod control;
 mod follow;
 mod hooks;
 mod inject;

@@ -14,6 +14,9 @@ pub struct Shared {
     base: *mut u8,
 }
 
+// SAFETY: the mapping stays, and all that changes in it while a target runs is atomic.
+unsafe impl Sync for Shared {}
+
 impl Shared {
     /// Makes the mapping at `base` the shared memory.
     ///

@@ -187,8 +187,18 @@ pub fn learn(told: &[AtomicU64; REAL_FUNCTIONS.len()]) -> bool {
 
 /// Whether the real allocator is the C library's.
 pub fn is_glibc() -> bool {
+    is_in_libc(malloc_address())
+}
+
+/// Whether something at this address belongs to the C library.
+pub fn is_in_libc(address: u64) -> bool {
     let libc = symbol(RTLD_DEFAULT, b"gnu_get_libc_version\0");
-    stack::share_module(libc as u64, MALLOC.address() as u64)
+    stack::share_module(libc as u64, address)
+}
+
+/// The address of the real `malloc`.
+pub fn malloc_address() -> u64 {
+    MALLOC.address() as u64
 }
 
 /// The address of the target's `operator new`; null if it has none.

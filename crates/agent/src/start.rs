@@ -7,7 +7,7 @@ use memtrial_wire::glob::names_program;
 use memtrial_wire::layout::{CONTROL_VARIABLE, Control, MAGIC, VERSION, mode, offset, refusal};
 
 use crate::memory::Shared;
-use crate::{follow, inject, real, stack, system};
+use crate::{control, follow, inject, real, stack, system};
 
 /// Run by the loader before the program's own constructors; libraries' constructors may allocate before it.
 #[used]
@@ -15,10 +15,15 @@ use crate::{follow, inject, real, stack, system};
 static AT_LOAD: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = at_load;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
+/// Whether this program is on trial.
+static ON_TRIAL: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn at_load(_: c_int, _: *mut *mut c_char, environment: *mut *mut c_char) {
     start();
     let Some(shared) = Shared::get() else { return };
+    if shared.control().mode == mode::CONTROL && ON_TRIAL.load(Ordering::Relaxed) {
+        begin_control();
+    }
     if shared.control().follow_len == 0 {
         // Nothing that this program starts is on trial: let it run without the agent.
         // SAFETY: glibc hands constructors the environment, a null-terminated array that it owns.
@@ -48,10 +53,21 @@ fn join_trial() {
         control.no_unwinder.store(1, Ordering::Relaxed);
         return;
     }
-    if control.mode == mode::FOLLOW {
-        follow::begin(shared);
-    } else {
-        inject::begin();
+    ON_TRIAL.store(true, Ordering::Relaxed);
+    match control.mode {
+        mode::FOLLOW | mode::CONTROL => {
+            follow::begin(shared);
+        }
+        _ => inject::begin(),
+    }
+}
+
+/// Starts the control thread: once the libraries are there that it needs, which they may not be at the first allocation.
+#[cold]
+fn begin_control() {
+    let mut buffer = [0u8; 16384];
+    if let Some(path) = control_path(&mut buffer) {
+        control::begin(path.strip_suffix(b"\0").unwrap_or(path));
     }
 }
 

@@ -9,6 +9,7 @@ mod number {
     pub const READ: u64 = 0;
     pub const CLOSE: u64 = 3;
     pub const FSTAT: u64 = 5;
+    pub const POLL: u64 = 7;
     pub const LSEEK: u64 = 8;
     pub const MMAP: u64 = 9;
     pub const MUNMAP: u64 = 11;
@@ -16,6 +17,11 @@ mod number {
     pub const RT_SIGPROCMASK: u64 = 14;
     pub const MADVISE: u64 = 28;
     pub const GETPID: u64 = 39;
+    pub const SOCKET: u64 = 41;
+    pub const CONNECT: u64 = 42;
+    pub const SENDMSG: u64 = 46;
+    pub const RECVMSG: u64 = 47;
+    pub const GETSOCKOPT: u64 = 55;
     pub const CLONE: u64 = 56;
     pub const FCNTL: u64 = 72;
     pub const READLINK: u64 = 89;
@@ -28,8 +34,11 @@ mod number {
     pub const WAITID: u64 = 247;
     pub const OPENAT: u64 = 257;
     pub const NEWFSTATAT: u64 = 262;
+    pub const ACCEPT4: u64 = 288;
     pub const DUP3: u64 = 292;
     pub const PRLIMIT64: u64 = 302;
+    pub const PROCESS_VM_READV: u64 = 310;
+    pub const CLOSE_RANGE: u64 = 436;
 }
 
 /// `open` flags and other constants of the kernel's interface.
@@ -328,6 +337,138 @@ pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32) {
     const FUTEX_WAIT: u64 = 0;
     // SAFETY: the word outlives the call; the kernel only reads it.
     let _ = unsafe { marked!(number::FUTEX, word.as_ptr() as u64, FUTEX_WAIT, u64::from(value), 0) };
+}
+
+/// The same, at most until the clock of [`monotonic`] reaches `until`.
+pub fn futex_wait_until(word: &core::sync::atomic::AtomicU32, value: u32, until: u64) {
+    const FUTEX_WAIT_BITSET: u64 = 9;
+    const ANY: u64 = u32::MAX as u64;
+    let time = [until / 1_000_000_000, until % 1_000_000_000];
+    let time = if until == u64::MAX { 0 } else { &raw const time as u64 };
+    let arguments = [word.as_ptr() as u64, FUTEX_WAIT_BITSET, u64::from(value), time, 0, ANY];
+    // SAFETY: word and time outlive the call; the kernel only reads them.
+    let _ = unsafe { call(number::FUTEX, arguments) };
+}
+
+/// Wakes all that sleep on `word`.
+pub fn futex_wake(word: &core::sync::atomic::AtomicU32) {
+    const FUTEX_WAKE: u64 = 1;
+    // SAFETY: the kernel takes the address as a name.
+    let _ = unsafe { marked!(number::FUTEX, word.as_ptr() as u64, FUTEX_WAKE, i32::MAX as u64) };
+}
+
+/// Blocks all signals in this thread, but those by which the C library reaches its own threads (32, and 33, which must
+/// get through when the target changes its user). Returns what was blocked before.
+pub fn block_signals() -> u64 {
+    const SIG_SETMASK: u64 = 2;
+    const LIBRARY: u64 = 1 << 31 | 1 << 32;
+    let (all, mut before) = (!LIBRARY, 0u64);
+    let (new, old) = (&raw const all as u64, &raw mut before as u64);
+    // SAFETY: both sets have the kernel's 8 bytes.
+    let _ = unsafe { marked!(number::RT_SIGPROCMASK, SIG_SETMASK, new, old, 8) };
+    before
+}
+
+/// Sets which signals are blocked in this thread.
+pub fn set_signals(blocked: u64) {
+    const SIG_SETMASK: u64 = 2;
+    // SAFETY: the set has the kernel's 8 bytes.
+    let _ = unsafe { marked!(number::RT_SIGPROCMASK, SIG_SETMASK, &raw const blocked as u64, 0, 8) };
+}
+
+/// Names this thread; the name has at most 15 bytes and ends in NUL.
+pub fn name_thread(name: &[u8]) {
+    const PR_SET_NAME: u64 = 15;
+    debug_assert!(is_path(name));
+    // SAFETY: NUL-terminated.
+    let _ = unsafe { marked!(number::PRCTL, PR_SET_NAME, name.as_ptr() as u64, 0, 0, 0) };
+}
+
+/// Makes the sleep of this thread end as exactly as it can: by default the kernel adds 50 us.
+pub fn sleep_exactly() {
+    const PR_SET_TIMERSLACK: u64 = 29;
+    // SAFETY: no pointers.
+    let _ = unsafe { marked!(number::PRCTL, PR_SET_TIMERSLACK, 1, 0, 0, 0) };
+}
+
+/// Gives this thread a table of descriptors of its own, an empty one: what it opens, the process does not see, and what
+/// the process closes, it does not hold open. Linux 5.9.
+pub fn own_descriptors() -> Result<(), Errno> {
+    const UNSHARE: u64 = 2;
+    // SAFETY: closes nothing but this thread's names of what is open.
+    unsafe { marked!(number::CLOSE_RANGE, 0, u64::from(u32::MAX), UNSHARE) }.map(|_| ())
+}
+
+/// A new socket.
+pub fn socket(family: u64, kind: u64) -> Result<u64, Errno> {
+    // SAFETY: no pointers.
+    unsafe { marked!(number::SOCKET, family, kind, 0) }
+}
+
+/// Connects a socket.
+///
+/// # Safety
+/// `address` must be that of so many bytes.
+pub unsafe fn connect(socket: u64, address: u64, length: usize) -> Result<(), Errno> {
+    // SAFETY: the caller promises the address.
+    unsafe { marked!(number::CONNECT, socket, address, length as u64) }.map(|_| ())
+}
+
+/// Accepts a connection.
+pub fn accept(listener: u64, flags: u64) -> Result<u64, Errno> {
+    // SAFETY: the other end's address is not asked for.
+    unsafe { marked!(number::ACCEPT4, listener, 0, 0, flags) }
+}
+
+/// Receives a message.
+///
+/// # Safety
+/// `message` must be the address of a `struct msghdr` whose parts can be written to.
+pub unsafe fn recvmsg(socket: u64, message: u64, flags: u64) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the message.
+    unsafe { marked!(number::RECVMSG, socket, message, flags) }.map(|n| n as usize)
+}
+
+/// Sends a message.
+///
+/// # Safety
+/// `message` must be the address of a `struct msghdr` whose parts can be read.
+pub unsafe fn sendmsg(socket: u64, message: u64, flags: u64) -> Result<usize, Errno> {
+    // SAFETY: the caller promises the message.
+    unsafe { marked!(number::SENDMSG, socket, message, flags) }.map(|n| n as usize)
+}
+
+/// Reads `struct ucred` of the other end of a Unix socket.
+///
+/// # Safety
+/// `to` must be the address of as many bytes as the word at `length` says.
+pub unsafe fn peer_credentials(socket: u64, to: u64, length: u64) -> Result<(), Errno> {
+    const SOL_SOCKET: u64 = 1;
+    const SO_PEERCRED: u64 = 17;
+    // SAFETY: the caller promises the room.
+    unsafe { marked!(number::GETSOCKOPT, socket, SOL_SOCKET, SO_PEERCRED, to, length) }.map(|_| ())
+}
+
+/// Waits until something has come for one of so many `struct pollfd`; or only looks.
+///
+/// # Safety
+/// They must lie at `polled`.
+pub unsafe fn poll(polled: u64, count: usize, only_look: bool) -> Result<usize, Errno> {
+    const FOREVER: u64 = u64::MAX;
+    let time = if only_look { 0 } else { FOREVER };
+    // SAFETY: the caller promises them.
+    unsafe { marked!(number::POLL, polled, count as u64, time) }.map(|n| n as usize)
+}
+
+/// The word at `address` of this process, if it can be read.
+pub fn read_own(address: u64) -> Option<u64> {
+    let mut word = 0u64;
+    let (here, there) = ([&raw mut word as u64, 8], [address, 8]);
+    let arguments = [u64::from(getpid()), &raw const here as u64, 1, &raw const there as u64, 1, 0];
+    // SAFETY: the kernel writes 8 bytes to `word`, or fails.
+    let read = check(unsafe { call(number::PROCESS_VM_READV, arguments) });
+    // SAFETY: the kernel may have written to it.
+    (read == Ok(8)).then(|| unsafe { (&raw const word).read_volatile() })
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC.

@@ -102,14 +102,14 @@ impl Allocators {
             if mapping.path == executable {
                 return exe.clone();
             }
-            if mapping.path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)") {
+            if mapping.is_deleted() {
                 return proc.join(format!("map_files/{:x}-{:x}", mapping.start, mapping.end));
             }
             let relative = mapping.path.strip_prefix("/").unwrap_or(&mapping.path);
             root.join(relative)
         };
         let mut maps = parse_maps(&text);
-        maps.retain(|mapping| front.is_none() || mapping.path.file_name() != front);
+        maps.retain(|mapping| front.is_none() || mapping.file_name() != front);
         Ok(Allocators::find(&maps, &executable, open))
     }
 

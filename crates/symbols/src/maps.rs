@@ -1,6 +1,11 @@
 //! The memory map of a process, as `/proc/PID/maps` shows it (proc(5)).
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+/// What the kernel adds to the path of a file that was removed.
+const DELETED: &[u8] = b" (deleted)";
 
 /// One line of `/proc/PID/maps`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,17 @@ impl Mapping {
     /// Whether `address` is in it.
     pub fn contains(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
+    }
+
+    /// The name of its file, also of one that was removed since.
+    pub fn file_name(&self) -> Option<&OsStr> {
+        let name = self.path.file_name()?.as_bytes();
+        Some(OsStr::from_bytes(name.strip_suffix(DELETED).unwrap_or(name)))
+    }
+
+    /// Whether its file was removed since.
+    pub fn is_deleted(&self) -> bool {
+        self.path.as_os_str().as_bytes().ends_with(DELETED)
     }
 }
 
@@ -76,6 +92,10 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
         let paths: Vec<&Path> = maps.iter().map(|mapping| mapping.path.as_path()).collect();
         let expected = ["/usr/bin/with space", "", "/tmp/a\nb (deleted)", "[vsyscall]"];
         assert_eq!(paths, expected.map(Path::new));
+        let names: Vec<_> = maps.iter().map(Mapping::file_name).collect();
+        let expected = [Some("with space"), None, Some("a\nb"), Some("[vsyscall]")];
+        assert_eq!(names, expected.map(|name| name.map(OsStr::new)));
+        assert_eq!(maps.iter().map(Mapping::is_deleted).collect::<Vec<_>>(), [false, false, true, false]);
         assert_eq!(maps.iter().map(|m| m.executable).collect::<Vec<_>>(), [true, false, false, true]);
         assert_eq!((maps[0].start, maps[0].end, maps[0].offset), (0x55d0c8a00000, 0x55d0c8a02000, 0x2000));
     }

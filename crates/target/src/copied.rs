@@ -53,8 +53,9 @@ impl Room {
     }
 }
 
-/// What can be had, from `/proc/meminfo`.
-fn available_memory() -> Option<u64> {
+/// Bytes of memory that can be had, from `/proc/meminfo`.
+#[must_use]
+pub fn available_memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 
 use memtrial_wire::layout::CONTROL_VARIABLE;
 
-use crate::filter;
 use crate::isolation::{Isolation, Prepared};
 use crate::memory::SharedMemory;
+use crate::{descriptors, filter};
 
 /// A program to be started, and how.
 #[derive(Debug, Clone)]
@@ -235,7 +235,7 @@ fn run_child(plan: &Plan<'_>, channel: RawFd) -> ! {
         }
     };
     let errno = u64::from(failed.1.raw_os_error().unwrap_or(0).cast_unsigned());
-    send(channel, failed.0 as u64 * 4096 + errno, None);
+    let _ = descriptors::send(channel, &(failed.0 as u64 * 4096 + errno).to_ne_bytes(), None);
     // SAFETY: ends the child without running the parent's exit handlers.
     unsafe { libc::_exit(127) }
 }
@@ -271,7 +271,7 @@ fn set_up(plan: &Plan<'_>, channel: RawFd) -> Result<(), (Step, io::Error)> {
         Some(program) => Some(install(program).map_err(|error| (Step::Filter, error))?),
         None => None,
     };
-    send(channel, READY, listener);
+    let _ = descriptors::send(channel, &READY.to_ne_bytes(), listener);
     let mut word = [0u8; 8];
     // SAFETY: the buffer lives; the channel is ours. If the controller has gone, so has this process.
     unsafe { libc::recv(channel, word.as_mut_ptr().cast(), 8, 0) };
@@ -303,59 +303,14 @@ fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) })
 }
 
-/// Room for one descriptor beside a message, aligned as the kernel wants it.
-#[repr(C, align(8))]
-struct Beside([u8; 24]);
-
-/// Sends a word, and a descriptor with it. Safe after a fork.
-fn send(channel: RawFd, word: u64, descriptor: Option<RawFd>) {
-    let mut word = word.to_ne_bytes();
-    let mut part = libc::iovec { iov_base: word.as_mut_ptr().cast(), iov_len: word.len() };
-    let mut beside = Beside([0; 24]);
-    // SAFETY: a zeroed header is a valid one; everything it points to lives through the call.
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        if let Some(descriptor) = descriptor {
-            message.msg_control = beside.0.as_mut_ptr().cast();
-            message.msg_controllen = beside.0.len();
-            let header = libc::CMSG_FIRSTHDR(&raw const message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
-            libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(descriptor);
-        }
-        libc::sendmsg(channel, &raw const message, libc::MSG_NOSIGNAL);
-    }
-}
-
 /// Receives a word and perhaps a descriptor; an error when the other end is closed.
 fn receive(channel: &OwnedFd) -> Result<(u64, Option<OwnedFd>), LaunchError> {
     let mut word = [0u8; 8];
-    let mut part = libc::iovec { iov_base: word.as_mut_ptr().cast(), iov_len: word.len() };
-    let mut beside = Beside([0; 24]);
-    // SAFETY: a zeroed header is a valid one; everything it points to lives through the call. A descriptor that
-    // came with the message is new, and belongs to nobody else.
-    unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = beside.0.as_mut_ptr().cast();
-        message.msg_controllen = beside.0.len();
-        let read = loop {
-            let read = libc::recvmsg(channel.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
-            if read >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                break read;
-            }
-        };
-        if read != 8 {
+    match descriptors::receive(channel, &mut word) {
+        Ok((8, descriptor)) => Ok((u64::from_ne_bytes(word), descriptor)),
+        _ => {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the process ended at once");
-            return Err(LaunchError::at("cannot prepare the start")(error));
+            Err(LaunchError::at("cannot prepare the start")(error))
         }
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        let descriptor = (!header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS)
-            .then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned()));
-        Ok((u64::from_ne_bytes(word), descriptor))
     }
 }

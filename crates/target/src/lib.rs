@@ -1,14 +1,17 @@
 //! Starting, isolating, watching and ending the programs that are on trial.
 
 pub mod attach;
+pub mod control;
 pub mod copied;
 pub mod crash;
+mod descriptors;
 pub mod filter;
 pub mod foreground;
 pub mod interrupt;
 pub mod isolation;
 pub mod keeper;
 pub mod launch;
+pub mod limit;
 pub mod live;
 pub mod memory;
 pub mod memory_of;

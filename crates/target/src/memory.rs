@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{
     Control, FRAMES, MAGIC, MAX_DEPTH, MODULES, Module, PLAN, REAL_FUNCTIONS, SEQUENCE, SITES, SLOTS, Site,
-    Slot, VERSION, offset, unpack_frame,
+    Slot, VERSION, offset, own_allocator, unpack_frame,
 };
 
 /// What the head of the memory is filled in with.
@@ -139,6 +139,18 @@ impl SharedMemory {
     /// Says where the functions of [`REAL_FUNCTIONS`] are in the process that the agent is loaded into.
     pub fn set_real(&mut self, addresses: [u64; REAL_FUNCTIONS.len()]) {
         self.control_mut().real = addresses.map(AtomicU64::new);
+    }
+
+    /// Says how many bytes a load may hold, with its bookkeeping.
+    pub fn set_max_total(&mut self, bytes: u64) {
+        self.control_mut().max_total = bytes;
+    }
+
+    /// Says where `malloc`, `realloc` and `free` of the process's own allocator are; before the agent begins to load it.
+    pub fn set_own_allocator(&self, addresses: [u64; 3]) {
+        for (place, address) in own_allocator().into_iter().zip(addresses) {
+            self.control().real[place].store(address, Ordering::Release);
+        }
     }
 
     /// Says how many bytes lie between two blocks that are followed, on average; 0: each block is.

@@ -60,6 +60,12 @@ pub fn end_all() {
     }
 }
 
+/// Has the kernel kill this process when the one that started it ends.
+pub fn end_with_parent() {
+    // SAFETY: no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reaped {

@@ -11,7 +11,7 @@ use crate::fault::FaultCode;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"memtrial");
 
 /// Changes with every change of this file, so that an agent never misreads a controller's memory.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The environment variable that holds the path of the file.
 pub const CONTROL_VARIABLE: &str = "MEMTRIAL_CONTROL";
@@ -48,6 +48,8 @@ pub mod mode {
     pub const CHOSEN: u32 = 4;
     /// Fail nothing; keep the site and the round of every block that is alive.
     pub const FOLLOW: u32 = 5;
+    /// Fail nothing; answer on a control socket, and load the heap as it is told there.
+    pub const CONTROL: u32 = 6;
 }
 
 /// The functions that the agent stands in front of, and others that it calls: an agent that is loaded into a running
@@ -71,7 +73,22 @@ pub const REAL_FUNCTIONS: [&str; 15] = [
     "_Znwm",
 ];
 
-/// Why the agent can't follow blocks in a process that it was loaded into.
+/// Where `malloc`, `realloc` and `free` stand in [`REAL_FUNCTIONS`].
+#[must_use]
+pub fn own_allocator() -> [usize; 3] {
+    ["malloc", "realloc", "free"]
+        .map(|name| REAL_FUNCTIONS.iter().position(|listed| *listed == name).unwrap_or(0))
+}
+
+/// What is added to the path of this memory to name the socket on which the controller hands a control socket over.
+pub const HANDOVER: &str = ".handover";
+
+/// The first byte of a handover: the agent stays as long as the connection.
+pub const LEASED: u8 = b'L';
+/// The first byte of a handover: the agent stays until it is told to leave.
+pub const SETTLED: u8 = b'S';
+
+/// Why the agent can't work in a process that it was loaded into.
 pub mod refusal {
     /// The controller's memory can't be opened there.
     pub const NO_CONTROL: u64 = 1;
@@ -81,6 +98,26 @@ pub mod refusal {
     pub const NO_MEMORY: u64 = 3;
     /// No allocator is found.
     pub const NO_ALLOCATOR: u64 = 4;
+    /// No thread can be started.
+    pub const NO_THREAD: u64 = 5;
+    /// The agent answers on a control socket already.
+    pub const TAKEN: u64 = 6;
+}
+
+/// How far the control thread has come ([`Control::serving`]).
+pub mod serving {
+    /// It has not begun.
+    pub const NOT_YET: u32 = 0;
+    /// It answers.
+    pub const YES: u32 = 1;
+    /// It has freed everything, and left.
+    pub const LEFT: u32 = 2;
+    /// It could not get a table of descriptors of its own (Linux before 5.9).
+    pub const NO_DESCRIPTORS: u32 = 3;
+    /// Nobody handed a socket over.
+    pub const NO_SOCKET: u32 = 4;
+    /// There was no memory for what it keeps.
+    pub const NO_MEMORY: u32 = 5;
 }
 
 /// Why snapshots of the target are not honest at some point.
@@ -227,6 +264,13 @@ pub struct Control {
     pub freed_unknown: AtomicU64,
     /// Bytes of them, as the allocator states them.
     pub freed_unknown_bytes: AtomicU64,
+
+    /// Most bytes that a load may hold, with its bookkeeping, for [`mode::CONTROL`].
+    pub max_total: u64,
+    /// One of [`serving`].
+    pub serving: AtomicU32,
+    /// Threads of the agent's that have not ended.
+    pub agent_threads: AtomicU32,
 
     /// Globs of `--follow`, each followed by NUL.
     pub follow: [u8; 1024],

@@ -62,6 +62,11 @@ const SITE_BITS: u32 = 18;
 /// The last round that can be told from those after it.
 pub const LAST_ROUND: u32 = (1 << ROUND_BITS) - 1;
 
+/// What stands for the round of a block while a load is watched over: it lives.
+pub const ALIVE: u32 = 1;
+/// The same: it was freed, and no other block has begun at its address since.
+pub const FREED: u32 = 2;
+
 const _: () = assert!(1 << SITE_BITS >= crate::layout::SITES);
 
 /// What is kept of a live block.

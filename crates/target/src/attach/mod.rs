@@ -1,5 +1,6 @@
 //! Getting a library into a running process, and the process's calls to it; and out of its way again.
 
+mod access;
 mod enter;
 mod error;
 mod image;
@@ -11,6 +12,7 @@ mod stack;
 mod stopped;
 mod tracee;
 
+pub use access::{give_access, refused};
 pub use enter::{Entered, call, enter};
 pub use error::AttachError;
 pub use slots::{Slots, definitions};

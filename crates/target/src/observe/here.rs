@@ -150,7 +150,7 @@ fn descriptors(pid: i32) -> io::Result<u64> {
 }
 
 /// What `/proc/PID/stat` says now.
-pub(super) fn stat_of(pid: i32) -> Result<Stat, ObserveError> {
+pub(crate) fn stat_of(pid: i32) -> Result<Stat, ObserveError> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read(&path).map_err(|error| match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => ObserveError::Gone(pid),
@@ -163,7 +163,7 @@ pub(super) fn stat_of(pid: i32) -> Result<Stat, ObserveError> {
 }
 
 /// All processes, by pid.
-pub(super) fn processes() -> Result<Vec<Stat>, ObserveError> {
+pub(crate) fn processes() -> Result<Vec<Stat>, ObserveError> {
     let entries = fs::read_dir("/proc")
         .map_err(|error| ObserveError::Io { what: "cannot list /proc".to_owned(), error })?;
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

@@ -1,0 +1,11 @@
+//! The control socket of an agent: how it comes into the process, and how it is talked to.
+
+mod allocator;
+mod client;
+mod handover;
+mod runtime;
+mod session;
+
+pub use client::{Client, ClientError};
+pub use runtime::{folder, is_answered, socket_path};
+pub use session::{ControlError, Expected, Session, agent_threads, clean_up, wait_for_threads};

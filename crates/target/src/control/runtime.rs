@@ -1,0 +1,74 @@
+//! Where control sockets are: in a folder of the user's alone.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// The folder: in the user's runtime directory, else in /tmp, with the user's id in its name.
+#[must_use]
+pub fn folder() -> PathBuf {
+    // SAFETY: no arguments.
+    let user = unsafe { libc::geteuid() };
+    let own = |path: &PathBuf| fs::metadata(path).is_ok_and(|facts| facts.is_dir() && facts.uid() == user);
+    let stated = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let usual = PathBuf::from(format!("/run/user/{user}"));
+    match stated.into_iter().chain([usual]).find(own) {
+        Some(runtime) => runtime.join("memtrial"),
+        None => PathBuf::from(format!("/tmp/memtrial-{user}")),
+    }
+}
+
+/// The path of the control socket of a process.
+#[must_use]
+pub fn socket_path(pid: i32) -> PathBuf {
+    folder().join(format!("{pid}.sock"))
+}
+
+/// Whether somebody answers on the control socket at `path`.
+#[must_use]
+pub fn is_answered(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
+/// Listens on the control socket of a process. Sockets that nobody answers on any more are removed, all of them.
+///
+/// # Errors
+/// When the folder is not the user's alone, or the socket can't be made.
+pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
+    let folder = folder();
+    make_private(&folder)?;
+    sweep(&folder);
+    let path = socket_path(pid);
+    let listener = UnixListener::bind(&path)?;
+    // Nobody else gets into the folder; this is for those who look at the file alone.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok((listener, path))
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let facts = fs::symlink_metadata(folder)?;
+    // SAFETY: no arguments.
+    let user = unsafe { libc::geteuid() };
+    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o077 != 0 {
+        let reason = format!("{} is not a folder of this user's alone", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    Ok(())
+}
+
+/// Removes the sockets that processes have left which are gone.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if is_socket && !is_answered(&path) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
