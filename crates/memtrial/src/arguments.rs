@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod leak;
+pub mod quantities;
+pub mod rpc;
+pub mod stress;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrial_report::model::Policy;
 use memtrial_trials::oom::options::{Mode, Sample};
 use memtrial_trials::oom::under::Debugger;
 
+use self::quantities::duration;
 use crate::exit;
 
 /// Puts a native Linux program on trial for memory, as built, without recompiling it.
@@ -53,6 +57,13 @@ pub enum Command {
     Oom(Box<Oom>),
     /// Repeat an action and see whether memory grows, and at which call stacks
     Leak(Box<leak::Leak>),
+    /// Put load on the heap of a process, or of an allocator by itself, and see whether it holds
+    Stress(Box<stress::Stress>),
+    /// Give commands to the load in a process, one at a time
+    Rpc(rpc::Rpc),
+    /// Be a process that does nothing, for `memtrial stress` without a target
+    #[command(hide = true)]
+    Hold,
     /// Answer to `memtrial leak --ssh` on another machine
     #[command(hide = true)]
     ObserveServer(ObserveServer),
@@ -251,7 +262,7 @@ pub enum Format {
     Sarif,
     /// A page that needs nothing else
     Html,
-    /// For spreadsheets: samples of a leak run, outcomes of an oom run
+    /// For spreadsheets: samples of a leak or stress run, outcomes of an oom run
     Csv,
 }
 
@@ -286,21 +297,6 @@ fn sample(text: &str) -> Result<Sample, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1.0),
-        Some(b'm') => (&text[..text.len() - 1], 60.0),
-        Some(b'h') => (&text[..text.len() - 1], 3600.0),
-        _ => (text, 1.0),
-    };
-    let seconds =
-        number.parse::<f64>().map_err(|_| "expected seconds, as in 30, 0.5, 10m or 2h".to_owned())?;
-    match Duration::try_from_secs_f64(seconds * unit) {
-        Ok(time) if !time.is_zero() && time < Duration::from_secs(366 * 86400) => Ok(time),
-        _ => Err("expected more than no time, and less than a year".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +315,5 @@ mod tests {
         assert!(site_and_number("3fa91c02").is_err() && site_and_number("zz:1").is_err());
         assert_eq!(sample("10,seed=7"), Ok(Sample { size: 10, seed: 7 }));
         assert!(sample("0").is_err() && sample("10,7").is_err());
-        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert!(duration("0").is_err() && duration("-1").is_err() && duration("nan").is_err());
     }
 }

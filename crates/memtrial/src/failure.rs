@@ -4,11 +4,15 @@ use anstream::eprintln;
 
 use memtrial_report::store::StoreError;
 use memtrial_report::wording::printable;
-use memtrial_target::observe::ObserveError;
+use memtrial_target::attach::AttachError;
+use memtrial_target::control::{ClientError, ControlError};
+use memtrial_target::observe::{Identity, ObserveError};
 use memtrial_target::preflight::{Barrier, Unfit};
 use memtrial_trials::leak::LeakError;
 use memtrial_trials::oom::CampaignError;
 use memtrial_trials::oom::lab::LabError;
+use memtrial_trials::stress::subject;
+use memtrial_trials::stress::trial::StressError;
 
 use crate::exit::ExitStatus;
 
@@ -78,7 +82,9 @@ impl From<Unfit> for Failure {
             }
             Unfit::Unreadable(_) => Failure::new(ExitStatus::Usage, message)
                 .help("name an ELF program, or a script whose first line names one"),
-            _ => Failure::new(ExitStatus::Usage, message).help("memtrial oom -- PROGRAM ARGUMENTS…"),
+            _ => {
+                Failure::new(ExitStatus::Usage, message).help("name a program and its arguments, behind `--`")
+            }
         }
     }
 }
@@ -86,7 +92,7 @@ impl From<Unfit> for Failure {
 fn help_for(barrier: &Barrier) -> &'static str {
     match barrier {
         Barrier::Static => "link it dynamically against glibc, or try a dynamically linked build of it",
-        Barrier::Privileged => "try a copy without these rights: `cp PROGRAM . && memtrial oom -- ./PROGRAM`",
+        Barrier::Privileged => "try a copy without these rights: `cp PROGRAM .`, and then ./PROGRAM",
         Barrier::Architecture(_) => "run memtrial on a machine of that architecture, or try an x86-64 build",
         Barrier::OwnAllocator(_) => {
             "try a build that uses the system's malloc, or has its allocator as a shared library"
@@ -144,6 +150,68 @@ impl From<LeakError> for Failure {
             }
             LeakError::Io { .. } => Failure::new(ExitStatus::Barred, message),
             LeakError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
+        }
+    }
+}
+
+impl From<StressError> for Failure {
+    fn from(error: StressError) -> Failure {
+        let message = error.to_string();
+        match error {
+            StressError::Observe(error) => Failure::from(error),
+            StressError::NoTarget(_) => Failure::new(ExitStatus::Target, message)
+                .help("start it, or let memtrial start it: memtrial stress -- PROGRAM ARGUMENTS…"),
+            StressError::Ambiguous { found, .. } => ambiguous(message, &found),
+            StressError::Launch(_) => Failure::new(ExitStatus::Target, message),
+            StressError::NotReady { printed, .. } => Failure::new(ExitStatus::Target, message)
+                .help(shown("see what it needs, or say when it is ready by --ready", &printed)),
+            StressError::Control(error) => Failure::from(error),
+            StressError::Plan(_) => Failure::new(ExitStatus::Usage, message),
+            StressError::Probe { printed, .. } => Failure::new(ExitStatus::Target, message)
+                .help(shown("run the command by hand until it succeeds", &printed)),
+            StressError::Limit(_) | StressError::Io { .. } => Failure::new(ExitStatus::Barred, message),
+            StressError::Allocator { .. } => {
+                Failure::new(ExitStatus::Barred, message).help("install it, or name its library by its path")
+            }
+            StressError::Journal(_) => Failure::new(ExitStatus::Barred, message).help("make room"),
+            StressError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
+        }
+    }
+}
+
+/// Several processes where one is meant.
+pub fn ambiguous(message: String, found: &[Identity]) -> Failure {
+    let choices: Vec<String> = subject::choices(found).lines().map(|line| format!("  {line}")).collect();
+    Failure::new(ExitStatus::Usage, message).help(format!("name one of them:\n{}", choices.join("\n")))
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Failure {
+        let message = error.to_string();
+        match error {
+            ControlError::Client(error) => Failure::from(error),
+            ControlError::Attach { error: AttachError::Gone(_), .. } => {
+                Failure::new(ExitStatus::Target, message)
+            }
+            ControlError::Taken(pid) => Failure::new(ExitStatus::Barred, message).help(format!(
+                "wait until it is done, or send it away: memtrial rpc --pid {pid} memtrial.leave"
+            )),
+            ControlError::Attach { .. } | ControlError::Refused { .. } | ControlError::Io { .. } => {
+                Failure::new(ExitStatus::Barred, message)
+            }
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let message = error.to_string();
+        match error {
+            ClientError::Fault { .. } => Failure::new(ExitStatus::Findings, message),
+            ClientError::Gone => Failure::new(ExitStatus::Target, message),
+            ClientError::Late(_) | ClientError::Nonsense(_) | ClientError::Io { .. } => {
+                Failure::new(ExitStatus::Barred, message)
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! `memtrial leak`: from the command line to the trial, and from its report to the terminal.
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anstream::{eprintln, print};
@@ -11,21 +10,17 @@ use memtrial_report::trial::TrialReport;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::launch::Program;
 use memtrial_target::observe::{Here, Place, There};
-use memtrial_target::preflight::{self, Unfit};
-use memtrial_target::scratch::{self, Scratch};
-use memtrial_target::{keeper, processes};
-use memtrial_trials::census::AGENT_FILE;
+use memtrial_target::preflight::Unfit;
 use memtrial_trials::leak::journal::{Line, Past};
 use memtrial_trials::leak::options::{Options, Subject};
 use memtrial_trials::leak::places::Places;
 use memtrial_trials::leak::trial::{self, Lab};
 
-use crate::agent::AGENT;
 use crate::arguments::leak::Leak;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::rounds::Reporter;
-use crate::{environment, renderings};
+use crate::{environment, renderings, session};
 
 /// Name of the journal.
 const JOURNAL: &str = store::SAMPLES;
@@ -40,15 +35,7 @@ pub fn run(arguments: Leak) -> Result<ExitStatus, Failure> {
     // What is started for the trial, and all below it, is ended with it. Where the target was there before, its
     // actions may restart it: what they leave behind belongs to the user.
     let adopts = matches!(session.options.subject, Subject::Serve(_) | Subject::Program(_));
-    let path = keeper::enter(adopts, trial::clean_up).map_err(|error| {
-        Failure::new(ExitStatus::Barred, format!("cannot set up a scratch folder: {error}"))
-    })?;
-    let result = in_scratch(&session, &path);
-    if adopts {
-        processes::end_all();
-    }
-    scratch::remove(&path);
-    result
+    session::kept(adopts, trial::clean_up, |path| in_scratch(&session, path))
 }
 
 /// What is known before anything runs.
@@ -64,9 +51,7 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Leak) -> Result<Session, Failure> {
-        let folder = arguments.output.clone().unwrap_or_else(|| store::DEFAULT_FOLDER.into());
-        let folder = std::path::absolute(&folder)
-            .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))?;
+        let folder = session::results_folder(arguments.output.as_ref())?;
         renderings::check(&arguments.renderings)?;
         let (options, past) = if arguments.resume {
             let newest = store::newest(&folder);
@@ -108,7 +93,7 @@ fn stored(folder: &Path) -> Result<Report, Failure> {
     };
     match store::read_report(folder) {
         Ok(TrialReport::Leak(report)) => Ok(*report),
-        Ok(TrialReport::Oom(_)) => Err(unusable("it is a run of another trial".to_owned())),
+        Ok(_) => Err(unusable("it is a run of another trial".to_owned())),
         Err(error) => Err(unusable(error.to_string())),
     }
 }
@@ -132,10 +117,10 @@ fn options(arguments: &Leak) -> Result<Options, Failure> {
     if arguments.ready.is_some() && arguments.serve.is_none() {
         return Err(usage("--ready is about a daemon that memtrial starts, by --serve".to_owned()));
     }
-    let folder = std::env::current_dir().map_err(|error| usage(format!("the current folder: {error}")))?;
+    let folder = session::current_folder()?;
     let against = arguments.against.as_ref().map(std::path::absolute).transpose();
     Ok(Options {
-        command: command_line(),
+        command: session::command_line(),
         subject,
         ready: arguments.ready.clone(),
         rounds: arguments.rounds.unwrap_or(ROUNDS),
@@ -171,40 +156,19 @@ fn words_of(command: &str) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// The command line as it was given, the name of this program in its short form.
-fn command_line() -> Vec<String> {
-    let rest = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once("memtrial".to_owned()).chain(rest).collect()
-}
-
 /// What is to be started, and whether the agent can be loaded with it.
 fn program(options: &Options) -> Result<Option<(Program, bool)>, Failure> {
     let (Subject::Serve(command) | Subject::Program(command)) = &options.subject else { return Ok(None) };
-    let name = command.first().map(OsStr::new).unwrap_or_default();
-    let search =
-        options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
-    let (path, takes_agent) = match preflight::examine(name, search) {
+    let (path, takes_agent) = match session::examine(command, &options.environment) {
         Ok(fit) => (fit.program, true),
         Err(Unfit::Closed { program, .. }) => (program, false),
         Err(unfit) => return Err(unfit.into()),
     };
-    let program = Program {
-        path,
-        arguments: command.iter().map(OsString::from).collect(),
-        environment: options.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        folder: options.folder.clone(),
-    };
-    Ok(Some((program, takes_agent)))
+    Ok(Some((session::program(path, command, &options.environment, &options.folder), takes_agent)))
 }
 
 fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
-    let barred =
-        |what: &str, error: &std::io::Error| Failure::new(ExitStatus::Barred, format!("{what}: {error}"));
-    let scratch =
-        Scratch::create(path).map_err(|error| barred(&format!("cannot make {}", path.display()), &error))?;
-    let agent = scratch.path().join(AGENT_FILE);
-    std::fs::write(&agent, AGENT).map_err(|error| barred("cannot fill the scratch folder", &error))?;
-    let interrupt = Interrupt::new().map_err(|error| barred("cannot watch for signals", &error))?;
+    let (scratch, agent, interrupt) = session::workshop(path)?;
     let places = places(&session.options, &interrupt)?;
     let mut store = session.open_store()?;
     let output = store::part_of(&session.folder).join(OUTPUT);
@@ -240,9 +204,7 @@ fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
         print!("{}", renderings::json(&report)?);
     } else {
         eprintln!("results in {}", session.folder.display());
-        if let TrialReport::Leak(report) = &report {
-            print!("{}", terminal::leak::report(report));
-        }
+        print!("{}", terminal::report(&report));
     }
     Ok(ExitStatus::from_code(report.exit_status()))
 }

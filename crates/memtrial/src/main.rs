@@ -5,13 +5,20 @@ mod arguments;
 mod environment;
 mod exit;
 mod failure;
+mod hold;
 mod leak;
+mod load;
 mod observe_server;
 mod oom;
 mod progress;
 mod renderings;
+mod replies;
 mod rounds;
+mod rpc;
+mod session;
 mod show;
+mod sizes;
+mod stress;
 
 use clap::Parser;
 
@@ -26,6 +33,9 @@ fn main() -> ExitStatus {
     let result = match arguments.command {
         Command::Oom(oom) => oom::run(*oom),
         Command::Leak(leak) => leak::run(*leak),
+        Command::Stress(stress) => stress::run(*stress),
+        Command::Rpc(rpc) => rpc::run(&rpc),
+        Command::Hold => hold::run(),
         Command::ObserveServer(server) => observe_server::run(&server),
         Command::Show(show) => show::run(&show),
     };

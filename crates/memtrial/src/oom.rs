@@ -1,6 +1,5 @@
 //! `memtrial oom`: from the command line to the trial, and from its report to the terminal.
 
-use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
@@ -9,9 +8,9 @@ use memtrial_report::model::Outcome;
 use memtrial_report::store::{self, Store, StoreError};
 use memtrial_report::trial::TrialReport;
 use memtrial_report::{json, terminal};
+use memtrial_target::foreground;
 use memtrial_target::launch::Program;
-use memtrial_target::scratch::{self, Scratch};
-use memtrial_target::{foreground, keeper, preflight, processes};
+use memtrial_target::scratch::Scratch;
 use memtrial_trials::oom::campaign::{self, Trial};
 use memtrial_trials::oom::lab::Lab;
 use memtrial_trials::oom::options::{Options, Selection};
@@ -22,18 +21,14 @@ use crate::arguments::Oom;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 use crate::progress::Reporter;
+use crate::session::{self, barred};
 use crate::{environment, renderings};
 
 /// Runs the trial.
 pub fn run(arguments: Oom) -> Result<ExitStatus, Failure> {
     let session = Session::begin(arguments)?;
     // From here on nothing outlives us: see `keeper`.
-    let path =
-        keeper::enter(true, |_| ()).map_err(|error| barred("cannot set up a scratch folder", &error))?;
-    let result = in_scratch(session, &path);
-    processes::end_all();
-    scratch::remove(&path);
-    result
+    session::kept(true, |_| (), |path| in_scratch(session, path))
 }
 
 /// What is known before anything runs.
@@ -51,9 +46,7 @@ struct Session {
 impl Session {
     fn begin(arguments: Oom) -> Result<Session, Failure> {
         renderings::check(&arguments.renderings)?;
-        let folder = arguments.output.clone().unwrap_or_else(|| store::DEFAULT_FOLDER.into());
-        let folder = std::path::absolute(&folder)
-            .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))?;
+        let folder = session::results_folder(arguments.output.as_ref())?;
         let (options, known) = if arguments.resume {
             let newest = store::newest(&folder);
             let (known, unreadable) = store::read_outcomes(&newest)?;
@@ -94,10 +87,6 @@ impl Session {
     }
 }
 
-fn barred(what: &str, error: &io::Error) -> Failure {
-    Failure::new(ExitStatus::Barred, format!("{what}: {error}"))
-}
-
 fn options(arguments: &Oom) -> Result<Options, Failure> {
     let usage = |message: String| Failure::new(ExitStatus::Usage, message).help("see `memtrial oom --help`");
     let fault =
@@ -109,7 +98,7 @@ fn options(arguments: &Oom) -> Result<Options, Failure> {
         (.., true) => Selection::Every,
         _ => Selection::PerSite(1),
     };
-    let folder = std::env::current_dir().map_err(|error| usage(format!("the current folder: {error}")))?;
+    let folder = session::current_folder()?;
     let jobs = match arguments.jobs {
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, usize::from).min(64),
@@ -137,18 +126,11 @@ fn options(arguments: &Oom) -> Result<Options, Failure> {
 
 /// The program as it is started, and the ELF file that runs then.
 fn program(options: &Options) -> Result<(Program, PathBuf), Failure> {
-    let Some(name) = options.command.first() else {
+    if options.command.is_empty() {
         return Err(Failure::new(ExitStatus::Usage, "no command").help("memtrial oom -- PROGRAM ARGUMENTS…"));
-    };
-    let search =
-        options.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| OsStr::new(path));
-    let fit = preflight::examine(OsStr::new(name), search)?;
-    let program = Program {
-        path: fit.program,
-        arguments: options.command.iter().map(OsString::from).collect(),
-        environment: options.environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-        folder: options.folder.clone(),
-    };
+    }
+    let fit = session::examine(&options.command, &options.environment)?;
+    let program = session::program(fit.program, &options.command, &options.environment, &options.folder);
     Ok((program, fit.executable))
 }
 

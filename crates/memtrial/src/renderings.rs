@@ -71,6 +71,17 @@ pub fn sarif(report: &TrialReport) -> Result<String, Failure> {
     sarif::render(&Results::of(report)).map(|text| text + "\n").map_err(|error| unprintable(&error))
 }
 
+/// Writes a text to stdout as it is, without looking for escape sequences: a file is meant, or another program. Whoever
+/// reads may have read enough.
+pub fn print_as_it_is(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitStatus::Barred, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn unprintable(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(ExitStatus::Bug, format!("cannot print the report: {error}"))
 }

@@ -1,7 +1,5 @@
 //! `memtrial show`: a stored run printed again.
 
-use std::io::{self, Write};
-
 use anstream::{eprintln, print};
 use memtrial_report::trial::TrialReport;
 use memtrial_report::{csv, html, store, terminal};
@@ -29,19 +27,14 @@ pub fn run(arguments: &Show) -> Result<ExitStatus, Failure> {
         Format::Html => html::page(&report),
         Format::Csv => table(&report, arguments)?,
     };
-    // A file is meant: as it is, without looking for escape sequences. Whoever reads may have read enough.
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::new(ExitStatus::Barred, format!("cannot write to stdout: {error}")));
-        }
-        _ => {}
-    }
+    renderings::print_as_it_is(&text)?;
     Ok(ExitStatus::from_code(report.exit_status()))
 }
 
 fn table(report: &TrialReport, arguments: &Show) -> Result<String, Failure> {
     match report {
         TrialReport::Leak(report) => Ok(csv::samples(report)),
+        TrialReport::Stress(report) => Ok(csv::load_samples(report)),
         TrialReport::Oom(_) => {
             let (outcomes, unreadable) = store::read_outcomes(&arguments.folder)?;
             if unreadable > 0 {

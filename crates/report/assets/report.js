@@ -101,42 +101,76 @@
     ];
   };
 
+  // A chart in its place: `along` says what lies along the axis, and what else the chart does.
+  const chartIn = (host, specification, along) => {
+    const axis = { stroke: css("--faint"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
+    const sizes = specification.show !== count;
+    const chart = new uPlot({
+      width: host.clientWidth, height: specification.height,
+      cursor: { sync: { key: along.sync }, drag: { x: true, y: false }, points: { size: 7 }, ...along.cursor },
+      scales: { x: { time: false }, y: { range: (u, min, max) => uPlot.rangeNum(min, max, { min: { pad: .08, soft: 0, mode: 2 }, max: { pad: .08, soft: sizes ? 4096 : 1, mode: 2 } }) } },
+      series: [{ label: along.label }, ...specification.lines],
+      bands: specification.bands,
+      axes: [{ ...axis, size: 34, incrs: along.incrs }, { ...axis, size: 84, splits: sizes ? byteTicks : undefined, values: (u, ticks) => ticks.map((tick) => (sizes ? specification.show(tick) : Number.isInteger(tick) ? tick : "")) }],
+      hooks: { drawClear: along.drawClear ?? [], ready: [(ready) => ready.setLegend({ idx: along.values.length - 1 })] },
+    }, [along.values, ...specification.values], host);
+    made.push({ chart, host });
+    walk(chart, host, along.values);
+  };
+
+  const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
   const draw = (process, number) => {
     if (process.rounds.length < 2) return;
     for (const specification of specifications(process)) {
       const host = document.getElementById(`${specification.host}-${number}`);
       if (!host) continue;
-      const axis = { stroke: css("--faint"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
-      const sizes = specification.show !== count;
-      const chart = new uPlot({
-        width: host.clientWidth, height: specification.height,
-        cursor: { sync: { key: `process-${number}` }, drag: { x: true, y: false }, points: { size: 7 } },
-        scales: { x: { time: false }, y: { range: (u, min, max) => uPlot.rangeNum(min, max, { min: { pad: .08, soft: 0, mode: 2 }, max: { pad: .08, soft: sizes ? 4096 : 1, mode: 2 } }) } },
-        series: [{ label: "round" }, ...specification.lines],
-        bands: specification.bands,
-        axes: [{ ...axis, size: 34, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 84, splits: sizes ? byteTicks : undefined, values: (u, ticks) => ticks.map((tick) => (sizes ? specification.show(tick) : Number.isInteger(tick) ? tick : "")) }],
-        hooks: { drawClear: [shadeWarmUp(process)], ready: [(ready) => ready.setLegend({ idx: process.rounds.length - 1 })] },
-      }, [process.rounds, ...specification.values], host);
-      made.push({ chart, host });
-      walk(chart, host, process.rounds);
+      chartIn(host, specification, {
+        label: "round", values: process.rounds, incrs: STEPS, sync: `process-${number}`, drawClear: [shadeWarmUp(process)],
+      });
     }
   };
 
-  // The arrow keys move the cursor from round to round.
-  const walk = (chart, host, rounds) => {
+  const COLOURS = ["--one", "--two", "--three", "--four", "--five", "--six"];
+  const DASHES = [[], [8, 4], [2, 3], [12, 3, 2, 3], [5, 5], [1, 2]];
+
+  // The sample nearest in time that this line has: processes have theirs at moments of their own.
+  const nearest = (u, series, index) => {
+    const values = u.data[series];
+    if (series === 0 || index == null || values[index] != null) return index;
+    for (let away = 1; away < values.length; away++) {
+      if (values[index - away] != null) return index - away;
+      if (values[index + away] != null) return index + away;
+    }
+    return index;
+  };
+
+  const drawLoad = (lines, number) => {
+    const host = document.getElementById(`load-${number}`);
+    const [seconds, ...values] = uPlot.join(lines.map((one) => [one.seconds, one.values]));
+    if (!host || seconds.length < 2) return;
+    const styled = (one, index) => ({ ...line(one.label, COLOURS[index % COLOURS.length], DASHES[index % DASHES.length], bytes), spanGaps: true });
+    chartIn(host, { height: 240, show: bytes, bands: [], lines: lines.map(styled), values }, {
+      label: "seconds", values: seconds, incrs: [.01, .02, .05, .1, .2, .5, ...STEPS, 10000], sync: "loads", cursor: { dataIdx: nearest },
+    });
+  };
+
+  // The arrow keys move the cursor from round to round, or sample to sample.
+  const walk = (chart, host, places) => {
     host.onkeydown = (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -rounds.length, End: rounds.length }[event.key];
+      const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -places.length, End: places.length }[event.key];
       if (!step) return;
       event.preventDefault();
-      const from = chart.cursor.idx ?? (step > 0 ? -1 : rounds.length);
-      const to = Math.max(0, Math.min(rounds.length - 1, from + step));
-      chart.setCursor({ left: chart.valToPos(rounds[to], "x"), top: chart.over.clientHeight / 2 });
+      const from = chart.cursor.idx ?? (step > 0 ? -1 : places.length);
+      const to = Math.max(0, Math.min(places.length - 1, from + step));
+      chart.setCursor({ left: chart.valToPos(places[to], "x"), top: chart.over.clientHeight / 2 });
     };
   };
 
   const drawAll = () => {
     for (const { chart } of made.splice(0)) chart.destroy();
-    data.processes.forEach(draw);
+    (data.processes ?? []).forEach(draw);
+    (data.loads ?? []).forEach(drawLoad);
   };
 
   // The values as a table, for whoever can't see the charts; made when it is asked for.

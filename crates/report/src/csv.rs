@@ -1,7 +1,8 @@
-//! Tables for spreadsheets: the samples of `memtrial leak`, the outcomes of `memtrial oom`.
+//! Tables for spreadsheets: the samples of `memtrial leak` and `memtrial stress`, the outcomes of `memtrial oom`.
 
 use crate::leak::Report;
 use crate::model::{End, Outcome, Way};
+use crate::stress;
 
 /// The samples, one a line: whose, when, and all figures (bytes and counts).
 #[must_use]
@@ -54,6 +55,44 @@ pub fn samples(report: &Report) -> String {
                 figures.held_privately(),
             ];
             row.extend(numbers.map(|number| number.to_string()));
+            table.add(&row);
+        }
+    }
+    table.text()
+}
+
+/// The samples of a load, one a line: what was loaded, when, and all figures (bytes, counts and a share).
+#[must_use]
+pub fn load_samples(report: &stress::Report) -> String {
+    let mut table = Table::new(&[
+        "loaded",
+        "pid",
+        "seconds",
+        "allocations",
+        "errors",
+        "overflows",
+        "overwritten",
+        "live",
+        "chunks",
+        "resident",
+        "private",
+        "fragmentation",
+    ]);
+    for loaded in &report.loaded {
+        for sample in &loaded.samples {
+            let mut row = vec![loaded.name.clone(), loaded.pid.to_string(), format!("{:.3}", sample.seconds)];
+            let numbers = [
+                sample.allocations,
+                sample.errors,
+                sample.overflows,
+                sample.overwritten,
+                sample.live,
+                sample.chunks,
+                sample.resident,
+                sample.private,
+            ];
+            row.extend(numbers.map(|number| number.to_string()));
+            row.push(sample.fragmentation.map_or_else(String::new, |share| format!("{share:.4}")));
             table.add(&row);
         }
     }
@@ -114,7 +153,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{self, leak_report};
+    use crate::testing::{self, allocators_report, leak_report};
 
     #[test]
     fn there_is_a_line_for_each_sample_whatever_the_process_is_called() {
@@ -135,5 +174,15 @@ mod tests {
     fn an_outcome_is_a_line() {
         let text = outcomes(&[testing::outcome(2)]);
         assert_eq!(text.lines().nth(1), Some("00000000000000aa,2,2,snapshot,exit,1,handled"));
+    }
+
+    #[test]
+    fn samples_of_a_load_begin_with_what_was_loaded() {
+        let report = allocators_report();
+        let text = load_samples(&report);
+        let lines: usize = report.loaded.iter().map(|loaded| loaded.samples.len()).sum();
+        assert_eq!(text.lines().count(), lines + 1);
+        assert_eq!(text.lines().nth(1), Some("glibc,5001,0.000,0,0,0,0,0,0,2097152,1048576,"));
+        assert!(text.lines().last().unwrap_or_default().starts_with("mimalloc,5003,10.000,"));
     }
 }

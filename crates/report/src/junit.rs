@@ -47,7 +47,10 @@ fn test_case(trial: &str, case: &Case) -> TestCase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{leak_report, oom_report, oom_report_with_findings};
+    use crate::stress;
+    use crate::testing::{
+        allocators_report, leak_report, oom_report, oom_report_with_findings, stress_report,
+    };
     use crate::trial::TrialReport;
 
     fn document(report: impl Into<TrialReport>) -> String {
@@ -62,6 +65,16 @@ mod tests {
         assert!(oom.contains(r#"tests="2" skipped="1" errors="0" failures="1""#), "{oom}");
         let passed = document(oom_report());
         assert!(passed.contains(r#"tests="1" skipped="0" errors="0" failures="0""#), "{passed}");
+    }
+
+    #[test]
+    fn what_could_not_be_told_of_a_load_is_an_error() {
+        let held = document(allocators_report());
+        assert!(held.contains(r#"tests="3" skipped="0" errors="0" failures="0""#), "{held}");
+        let undecided = document(stress::Report { exit_status: 130, ..allocators_report() });
+        assert!(undecided.contains(r#"tests="3" skipped="0" errors="3" failures="0""#), "{undecided}");
+        let failed = document(stress_report());
+        assert!(failed.contains(r#"tests="2" skipped="0" errors="0" failures="2""#), "{failed}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod csv;
+mod dump;
 pub mod frames;
 pub mod html;
 pub mod json;
@@ -11,6 +12,7 @@ pub mod model;
 pub mod results;
 pub mod sarif;
 pub mod store;
+pub mod stress;
 pub mod terminal;
 #[cfg(test)]
 mod testing;

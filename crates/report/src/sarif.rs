@@ -145,7 +145,7 @@ fn uri(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{clean_report, leak_report, oom_report_with_findings};
+    use crate::testing::{clean_report, leak_report, oom_report_with_findings, stress_report};
     use crate::trial::TrialReport;
 
     fn document(report: impl Into<TrialReport>) -> Sarif {
@@ -170,8 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn an_overwritten_chunk_is_placed_where_the_block_to_blame_was_allocated() {
+        let document = document(stress_report());
+        let [chunk, probe] = results(&document) else { panic!("two findings") };
+        assert_eq!(chunk.rule_id.as_deref(), Some("stress/overwritten"));
+        let place = chunk.locations.as_ref().unwrap()[0].physical_location.as_ref().unwrap();
+        assert_eq!(place.region.as_ref().unwrap().start_line, Some(12));
+        assert_eq!(chunk.stacks.as_ref().unwrap()[0].frames.len(), 6);
+        let about = probe.locations.as_ref().unwrap()[0].logical_locations.as_ref().unwrap();
+        assert_eq!(about[0].name.as_deref(), Some("server answers under load"));
+    }
+
+    #[test]
     fn rules_are_found_by_their_index() {
-        for document in [document(leak_report()), document(oom_report_with_findings())] {
+        let documents =
+            [document(leak_report()), document(oom_report_with_findings()), document(stress_report())];
+        for document in documents {
             let rules = document.runs[0].tool.driver.rules.as_ref().unwrap();
             for found in results(&document) {
                 let index = usize::try_from(found.rule_index.unwrap()).unwrap();

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::trial::TrialReport;
-use crate::{csv, html, leak, model};
+use crate::{csv, html, leak, model, stress};
 
 /// Name of the output folder, unless the user gives one.
 pub const DEFAULT_FOLDER: &str = "memtrial.out";
@@ -18,13 +18,14 @@ pub const DEFAULT_FOLDER: &str = "memtrial.out";
 const RUN: &str = "run.json";
 /// Journal of `memtrial oom`: an outcome a line, as they come.
 pub const OUTCOMES: &str = "outcomes.jsonl";
-/// Journal of `memtrial leak`: what was seen after each round, as it comes.
+/// Journal of `memtrial leak`, what was seen after each round, and of `memtrial stress`, a
+/// [`stress::SampleLine`] each: as they come.
 pub const SAMPLES: &str = "samples.jsonl";
 /// The report.
 const FINDINGS: &str = "findings.json";
 /// The report, to be looked at.
 const PAGE: &str = "report.html";
-/// The samples of `memtrial leak`, for spreadsheets.
+/// The samples of `memtrial leak` and `memtrial stress`, for spreadsheets.
 const SAMPLES_TABLE: &str = "samples.csv";
 /// The target's stdin.
 const STDIN: &str = "stdin";
@@ -163,6 +164,16 @@ impl Store {
     /// Those of writing.
     pub fn finish_leak(self, report: &leak::Report) -> Result<(), StoreError> {
         write(&self.part.join(SAMPLES_TABLE), csv::samples(report).as_bytes())?;
+        self.finish(&report.clone().into())
+    }
+
+    /// Keeps the report of `memtrial stress`, and its samples as a table. Then the results take the place of those
+    /// of the run before, which become `FOLDER.old`.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish_stress(self, report: &stress::Report) -> Result<(), StoreError> {
+        write(&self.part.join(SAMPLES_TABLE), csv::load_samples(report).as_bytes())?;
         self.finish(&report.clone().into())
     }
 
@@ -305,7 +316,7 @@ fn at(path: &Path) -> impl Fn(io::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{leak_report, oom_report, outcome};
+    use crate::testing::{leak_report, oom_report, outcome, stress_report};
 
     fn make(folder: &Path, run: i32) {
         let store = Store::create(folder, OUTCOMES).unwrap();
@@ -362,5 +373,20 @@ mod tests {
         assert_eq!(read_report(&folder).unwrap(), leak_report().into());
         assert_eq!(read_journal::<String>(&folder, SAMPLES).unwrap(), (vec!["any line".to_owned()], 0));
         assert!(fs::read_to_string(folder.join(SAMPLES_TABLE)).unwrap().starts_with("role,pid,"));
+    }
+
+    #[test]
+    fn a_stress_run_is_kept_with_its_samples_as_they_came_and_as_a_table() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("out");
+        let mut store = Store::create(&folder, SAMPLES).unwrap();
+        store.keep_run(&1).unwrap();
+        let report = stress_report();
+        let line = stress::SampleLine { place: 0, sample: report.loaded[0].samples[3] };
+        store.append(&line).unwrap();
+        store.finish_stress(&report).unwrap();
+        assert_eq!(read_report(&folder).unwrap(), report.into());
+        assert_eq!(read_journal::<stress::SampleLine>(&folder, SAMPLES).unwrap(), (vec![line], 0));
+        assert!(fs::read_to_string(folder.join(SAMPLES_TABLE)).unwrap().starts_with("loaded,pid,"));
     }
 }

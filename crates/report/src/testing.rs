@@ -1,11 +1,14 @@
 //! Reports as the tests need them: realistic ones, with hostile names in them.
 
+mod stress;
+
 use crate::leak::{
     Certainty, Comparison, FailedRound, Figures, Finding, FindingKind, Fragmentation, Judgement, LocateWay,
     Located, LocatedSite, MappingChange, MappingClass, Measure, Process, Reason, Report, Role, Sample,
     Survival, Verdict,
 };
 use crate::model::{self, Frame};
+pub use stress::{allocators_report, stress_report};
 
 /// What a target could be called to do damage to a page or a terminal.
 pub const HOSTILE: &str = "</script><script>alert(1)</script>\u{1b}[2J\nroot# ";
@@ -235,6 +238,7 @@ fn findings() -> Vec<Finding> {
     vec![site, growth]
 }
 
+/// A stack with inlined, hostile and nameless frames.
 fn leaking_stack() -> Vec<Frame> {
     vec![
         unnamed("/usr/lib/x86_64-linux-gnu/libc.so.6", 0x9_8b24),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error};
 
-use crate::{leak, model};
+use crate::{leak, model, stress};
 
 /// A run's report, told apart by its field `trial`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -13,6 +13,8 @@ pub enum TrialReport {
     Oom(Box<model::Report>),
     /// `memtrial leak`
     Leak(Box<leak::Report>),
+    /// `memtrial stress`
+    Stress(Box<stress::Report>),
 }
 
 impl TrialReport {
@@ -22,6 +24,7 @@ impl TrialReport {
         match self {
             TrialReport::Oom(report) => report.exit_status,
             TrialReport::Leak(report) => report.exit_status,
+            TrialReport::Stress(report) => report.exit_status,
         }
     }
 }
@@ -38,6 +41,12 @@ impl From<leak::Report> for TrialReport {
     }
 }
 
+impl From<stress::Report> for TrialReport {
+    fn from(report: stress::Report) -> TrialReport {
+        TrialReport::Stress(Box::new(report))
+    }
+}
+
 impl<'de> Deserialize<'de> for TrialReport {
     /// By the field `trial`, and not by what happens to fit: else an error would say nothing of what is wrong.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TrialReport, D::Error> {
@@ -48,6 +57,9 @@ impl<'de> Deserialize<'de> for TrialReport {
             }
             Some("leak") => {
                 serde_json::from_value::<leak::Report>(value).map(Into::into).map_err(Error::custom)
+            }
+            Some("stress") => {
+                serde_json::from_value::<stress::Report>(value).map(Into::into).map_err(Error::custom)
             }
             Some(other) => Err(Error::custom(format!("no trial known to this memtrial: {other:?}"))),
             None => Err(Error::missing_field("trial")),
@@ -62,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_report_is_read_back_as_that_of_its_trial() {
-        for report in [TrialReport::from(testing::oom_report()), testing::leak_report().into()] {
+        let reports =
+            [testing::oom_report().into(), testing::leak_report().into(), testing::stress_report().into()];
+        for report in reports {
+            let report: TrialReport = report;
             let text = serde_json::to_string(&report).unwrap();
             assert_eq!(serde_json::from_str::<TrialReport>(&text).unwrap(), report);
         }

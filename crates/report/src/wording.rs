@@ -99,6 +99,31 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A part of a whole, from 0 to 1.
+#[must_use]
+pub fn share(part: f64) -> String {
+    format!("{:.1} %", part * 100.0)
+}
+
+/// A time in milliseconds, with three digits.
+#[must_use]
+pub fn milliseconds(time: f64) -> String {
+    match time {
+        _ if time >= 10_000.0 => format!("{:.1} s", time / 1000.0),
+        _ if time >= 1000.0 => format!("{:.2} s", time / 1000.0),
+        _ if time >= 100.0 => format!("{time:.0} ms"),
+        _ if time >= 10.0 => format!("{time:.1} ms"),
+        _ => format!("{time:.2} ms"),
+    }
+}
+
+/// A rate a second: few are shown with decimals, many without.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and never negative")]
+pub fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { grouped(per_second.round() as u64) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +140,14 @@ mod tests {
         let expected = ["+1.04 KiB", "−64 B", "0 B", "+6.40 B", "+12.5 KiB", "+484 KiB"];
         assert_eq!([1061.4, -64.0, 0.0, 6.4, 12_800.0, 495_616.0].map(growth), expected);
         assert_eq!((change(4096, 1024), change(1, 1)), ("−3 KiB".to_owned(), "0 B".to_owned()));
+    }
+
+    #[test]
+    fn times_and_rates_have_the_digits_that_matter() {
+        let expected = ["0.04 ms", "12.5 ms", "340 ms", "1.50 s", "75.0 s"];
+        assert_eq!([0.04, 12.5, 340.2, 1500.0, 75_000.0].map(milliseconds), expected);
+        assert_eq!([0.5, 99.94, 1000.4, 1_234_567.0].map(rate), ["0.5", "99.9", "1,000", "1,234,567"]);
+        assert_eq!(share(0.1234), "12.3 %");
     }
 
     #[test]

@@ -4,4 +4,7 @@
 pub mod census;
 pub mod leak;
 pub mod oom;
+pub mod redirect;
+pub mod served;
 pub mod signal;
+pub mod stress;

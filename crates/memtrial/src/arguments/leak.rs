@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use memtrial_trials::leak::options::{Locate, OnFailure, Ready};
 
-use super::{Renderings, duration};
+use super::Renderings;
+use super::quantities::{bytes, duration, some_bytes};
 use crate::exit;
 
 /// `memtrial leak`
@@ -140,7 +141,8 @@ enum LocateName {
     Never,
 }
 
-fn ready(text: &str) -> Result<Ready, String> {
+/// A shell command, or a port.
+pub(super) fn ready(text: &str) -> Result<Ready, String> {
     match text.parse() {
         Ok(port) => Ok(Ready::Port(port)),
         Err(_) if text.trim().is_empty() => Err("expected a shell command or a port".to_owned()),
@@ -152,23 +154,6 @@ fn pause(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { duration(text) }
 }
 
-fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-        _ => (text, 1),
-    };
-    let number: Option<u64> = number.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(unit))
-        .ok_or_else(|| "expected bytes, as in 512, 4k or 1m".to_owned())
-}
-
-fn some_bytes(text: &str) -> Result<u64, String> {
-    bytes(text)
-        .and_then(|bytes| if bytes > 0 { Ok(bytes) } else { Err("expected at least one byte".to_owned()) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,13 +163,6 @@ mod tests {
         assert_eq!(ready("8080"), Ok(Ready::Port(8080)));
         assert_eq!(ready("nc -z localhost 80"), Ok(Ready::Command("nc -z localhost 80".to_owned())));
         assert!(ready(" ").is_err());
-        assert_eq!((bytes("512"), bytes("4k"), bytes("1m")), (Ok(512), Ok(4096), Ok(1 << 20)));
-        assert!(
-            bytes("").is_err()
-                && bytes("k").is_err()
-                && bytes("-1").is_err()
-                && bytes("99999999999999m").is_err()
-        );
         assert_eq!(pause("0"), Ok(Duration::ZERO));
     }
 }

@@ -4,10 +4,12 @@ mod bars;
 mod document;
 mod flame;
 mod leak;
+mod load;
 mod memory;
 mod oom;
 mod pieces;
 mod series;
+mod stress;
 
 use crate::trial::TrialReport;
 
@@ -17,5 +19,6 @@ pub fn page(report: &TrialReport) -> String {
     match report {
         TrialReport::Oom(report) => oom::page(report),
         TrialReport::Leak(report) => leak::page(report),
+        TrialReport::Stress(report) => stress::page(report),
     }
 }

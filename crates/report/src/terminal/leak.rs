@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use anstyle::Style;
 
 use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, write_stack};
-use super::plot::plot;
+use super::plot::{Along, plot};
 use super::table::{self, Align};
 use crate::leak::{
     Finding, FindingKind, Judgement, Located, LocatedSite, MappingChange, Process, Report, Role, Sample,
@@ -38,7 +38,7 @@ pub fn report(report: &Report) -> String {
 /// Samples so far (rounds and sizes in bytes) as a plot of so many columns and lines; empty for less than two.
 #[must_use]
 pub fn progress_plot(samples: &[(u32, u64)], width: usize, height: usize) -> String {
-    plot(samples, width, height)
+    plot(Along::Rounds, samples, width, height)
 }
 
 fn write_report(out: &mut String, report: &Report) -> fmt::Result {
@@ -161,7 +161,7 @@ fn write_survivors(out: &mut String, site: &LocatedSite) -> fmt::Result {
 fn write_plot(out: &mut String, process: &Process) -> fmt::Result {
     let private = |sample: &Sample| (sample.round, sample.figures.held_privately());
     let points: Vec<(u32, u64)> = process.samples.iter().map(private).collect();
-    let drawn = plot(&points, WIDTH, PLOT_HEIGHT);
+    let drawn = plot(Along::Rounds, &points, WIDTH, PLOT_HEIGHT);
     if drawn.is_empty() {
         return Ok(());
     }

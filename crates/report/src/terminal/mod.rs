@@ -1,9 +1,12 @@
 //! Reports as people read them on a terminal.
 
+mod comparison;
 pub mod leak;
+mod load;
 pub mod oom;
 mod pieces;
 mod plot;
+pub mod stress;
 mod table;
 
 use crate::trial::TrialReport;
@@ -14,5 +17,6 @@ pub fn report(report: &TrialReport) -> String {
     match report {
         TrialReport::Oom(report) => oom::report(report),
         TrialReport::Leak(report) => leak::report(report),
+        TrialReport::Stress(report) => stress::report(report),
     }
 }

@@ -1,4 +1,4 @@
-//! Figures over rounds, drawn in text.
+//! Figures over rounds or time, drawn in text.
 
 use std::fmt::Write;
 
@@ -9,9 +9,29 @@ const LABELS: usize = 13;
 /// The library's own lower limits, in columns and lines.
 const LEAST: (usize, usize) = (17, 2);
 
-/// A line through these points, each a round and a size in bytes: `width` columns with its labels (at least 30),
-/// `height` lines (at least 3) with the axis of rounds. Empty for less than two rounds.
-pub fn plot(points: &[(u32, u64)], width: usize, height: usize) -> String {
+/// What the points of a plot lie along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Along {
+    /// Rounds.
+    Rounds,
+    /// Milliseconds.
+    Time,
+}
+
+impl Along {
+    /// The labels of both ends.
+    fn ends(self, from: u32, to: u32) -> (String, String) {
+        let seconds = |time: u32| format!("{:.1} s", f64::from(time) / 1000.0);
+        match self {
+            Along::Rounds => (format!("round {from}"), to.to_string()),
+            Along::Time => (seconds(from), seconds(to)),
+        }
+    }
+}
+
+/// A line through these points, each a round (or a time) and a size in bytes: `width` columns with its labels (at
+/// least 30), `height` lines (at least 3) with the axis of rounds. Empty for less than two rounds.
+pub fn plot(along: Along, points: &[(u32, u64)], width: usize, height: usize) -> String {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     if first.0 >= last.0 {
         return String::new();
@@ -49,7 +69,7 @@ pub fn plot(points: &[(u32, u64)], width: usize, height: usize) -> String {
         };
         let _ = writeln!(text, "{label:>labels$} {}", line.trim_end(), labels = LABELS - 1);
     }
-    let (from, to) = (format!("round {}", first.0), last.0.to_string());
+    let (from, to) = along.ends(first.0, last.0);
     let gap = columns.saturating_sub(to.len());
     let _ = writeln!(text, "{:labels$}{from:gap$}{to}", "", labels = LABELS);
     text
@@ -103,7 +123,7 @@ mod tests {
     fn the_plot_fits_and_names_its_ends() {
         let points: Vec<(u32, u64)> =
             (0..=120).map(|round| (round, 6_000_000 + u64::from(round) * 4096)).collect();
-        let text = plot(&points, 78, 9);
+        let text = plot(Along::Rounds, &points, 78, 9);
         assert_eq!(text.lines().count(), 9, "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 78), "{text}");
         assert!(text.contains("6.19 MiB") && text.contains("5.72 MiB"), "{text}");
@@ -111,12 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn time_is_in_seconds() {
+        let text = plot(Along::Time, &[(0, 5), (1500, 9000), (60_000, 5)], 60, 6);
+        assert!(text.contains(" 0.0 s") && text.trim_end().ends_with("60.0 s"), "{text}");
+    }
+
+    #[test]
     fn what_is_flat_or_huge_or_short_is_drawn_too() {
-        assert_eq!(plot(&[], 78, 9), "");
-        assert_eq!(plot(&[(3, 1)], 78, 9), "");
-        assert!(plot(&[(0, 5), (1, 5)], 0, 0).contains('⣀'));
-        let text = plot(&[(1, 0), (2, u64::MAX)], 40, 5);
+        assert_eq!(plot(Along::Rounds, &[], 78, 9), "");
+        assert_eq!(plot(Along::Rounds, &[(3, 1)], 78, 9), "");
+        assert!(plot(Along::Rounds, &[(0, 5), (1, 5)], 0, 0).contains('⣀'));
+        let text = plot(Along::Rounds, &[(1, 0), (2, u64::MAX)], 40, 5);
         assert!(text.contains("GiB"), "{text}");
-        assert!(plot(&[(0, 4 << 30), (1, (4 << 30) + 4096)], 60, 5).contains("4.000004 GiB"));
+        assert!(plot(Along::Rounds, &[(0, 4 << 30), (1, (4 << 30) + 4096)], 60, 5).contains("4.000004 GiB"));
     }
 }

@@ -14,8 +14,9 @@ use memtrial_target::observe::{Area, Identity, Place};
 use memtrial_target::uprobes::Uprobes;
 
 use crate::census::AGENT_FILE;
+use crate::redirect;
 
-use super::entry::{KEPT_SLOTS, PATIENCE, attach, keep, operators, probes};
+use super::entry::{PATIENCE, attach, probes};
 use super::seen::{own_areas, own_ranges, seen_by_agent, seen_by_probes};
 use super::trial::Lab;
 
@@ -66,7 +67,11 @@ impl Followed {
         let (eyes, stopped) = match active {
             Some(memory) => {
                 let own_operators = allocator.kind != Kind::Glibc;
-                let slots = own_operators.then(|| operators(pid, lab, &mut notes)).flatten();
+                let slots = if own_operators { redirect::operators(pid, &lab.agent) } else { Ok(None) };
+                let slots = slots.unwrap_or_else(|error| {
+                    notes.push(format!("operator new could not be followed: {error}"));
+                    None
+                });
                 (Eyes::Preloaded(memory, slots), None)
             }
             None => match attach(identity, lab, sample, allocator) {
@@ -110,7 +115,7 @@ impl Followed {
             Eyes::Attached(memory, slots) => {
                 match slots.refresh() {
                     Ok(0) => {}
-                    Ok(_) => keep(slots, self.identity.pid, lab),
+                    Ok(_) => redirect::keep(slots, self.identity.pid, lab.scratch.path()),
                     Err(error) => {
                         let note =
                             format!("calls of libraries loaded since could not be redirected: {error}");
@@ -234,7 +239,7 @@ fn leave(pid: i32, eyes: Eyes, lab: &Lab, notes: &mut Vec<String>) {
     {
         notes.push(format!("calls still pass through the agent, which does nothing any more: {error}"));
     }
-    let _ = std::fs::remove_file(lab.scratch.path().join(format!("{KEPT_SLOTS}{pid}")));
+    redirect::forget(pid, lab.scratch.path());
     match attach::call(pid, &lab.agent, "memtrial_leave", "", PATIENCE) {
         Ok(_) => {
             notes.push("the agent's code stays mapped in the process, and does nothing any more".to_owned())

@@ -74,8 +74,8 @@ pub fn locate(rounds: &mut Rounds<'_>, lab: &Lab, symbolizer: &mut Symbolizer) -
     let sample = rounds.options.sample;
     let mut all = Vec::new();
     for identity in wanted.iter().take(MOST) {
-        let served = rounds.served.as_mut().filter(|served| served.pid == identity.pid);
-        let preloaded = served.and_then(|served| served.memory.take());
+        let is_served = rounds.served.as_ref().is_some_and(|served| served.pid == identity.pid);
+        let preloaded = rounds.served_memory.take_if(|_| is_served);
         match Followed::begin(identity, preloaded, lab, sample, &mut *rounds.places.target) {
             Ok(followed) => all.push(followed),
             Err(why) => why_not.push(why),

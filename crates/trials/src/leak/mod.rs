@@ -18,11 +18,11 @@ mod reach;
 mod rounds;
 mod seen;
 pub mod series;
-mod serve;
 mod shape;
 mod subject;
 mod trend;
 pub mod trial;
 pub mod watched;
 
+pub(crate) use followed::allocator_of;
 pub use trial::{LeakError, Phase, Progress};

@@ -9,8 +9,8 @@ use memtrial_target::launch::Program;
 use memtrial_target::observe::{ActionEnd, Here, Identity, Place, Reading, run_to_exit};
 
 use super::journal::Stretch;
-use super::serve::tail;
 use super::trial::LeakError;
+use crate::served::tail;
 use crate::signal;
 
 /// The program, and where its output goes.

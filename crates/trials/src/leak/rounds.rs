@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use memtrial_report::leak::{FailedRound, Role, Sample};
 use memtrial_target::interrupt::Interrupt;
+use memtrial_target::memory::SharedMemory;
 use memtrial_target::observe::{ActionEnd, Identity, ObserveError, Reading, settled_all};
 
 use super::journal::{Line, Past, Stretch};
@@ -11,10 +12,10 @@ use super::options::{OnFailure, Options, Subject};
 use super::places::Places;
 use super::program::Started;
 use super::series::Rules;
-use super::serve::Served;
 use super::subject::{self, Found};
 use super::trial::{LeakError, Progress};
 use super::watched::{Watched, figures};
+use crate::served::Served;
 use crate::signal;
 
 /// Rounds that a process must have lived for to be judged.
@@ -51,6 +52,8 @@ pub struct Rounds<'a> {
     pub progress: &'a mut dyn Progress,
     /// The daemon that was started for the trial.
     pub served: Option<Served>,
+    /// What its agent shares, if it was started with one.
+    pub served_memory: Option<SharedMemory>,
     /// The program that is a round by itself.
     pub program: Option<Started>,
     /// All processes that were ever watched.
@@ -84,6 +87,7 @@ impl<'a> Rounds<'a> {
             interrupt,
             progress,
             served: None,
+            served_memory: None,
             program: None,
             watched: watched.collect(),
             failed: past.failed,

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use memtrial_report::leak::{Comparison, Figures, Measure, Process, Report, Role, Verdict};
 use memtrial_report::model::SCHEMA;
 use memtrial_symbols::symbolize::Symbolizer;
-use memtrial_target::attach::{self, Slots};
+use memtrial_target::attach;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::launch::{LaunchError, Program};
 use memtrial_target::observe::ObserveError;
 use memtrial_target::scratch::Scratch;
 
 use super::comparison;
-use super::entry::{KEPT_SLOTS, PATIENCE};
+use super::entry::PATIENCE;
 use super::findings::{self, Conclusion};
 use super::journal::{Line, Past};
 use super::locate;
@@ -21,10 +21,11 @@ use super::options::{Locate, Options, Subject};
 use super::places::Places;
 use super::program::Started;
 use super::rounds::{Rounds, Stop};
-use super::serve::Served;
 use super::subject;
 use super::watched::Watched;
 use crate::census::AGENT_FILE;
+use crate::redirect;
+use crate::served::{Served, ServedError};
 
 /// What a trial is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,18 @@ pub enum LeakError {
     Interrupted,
 }
 
+impl From<ServedError> for LeakError {
+    fn from(error: ServedError) -> LeakError {
+        match error {
+            ServedError::Launch(error) => LeakError::Launch(error),
+            ServedError::NotReady { why, printed } => LeakError::NotReady { why, printed },
+            ServedError::Observe(error) => LeakError::Observe(error),
+            ServedError::Io { what, error } => LeakError::Io { what, error },
+            ServedError::Interrupted => LeakError::Interrupted,
+        }
+    }
+}
+
 /// What a trial has at hand.
 #[derive(Debug)]
 pub struct Lab {
@@ -109,14 +122,8 @@ pub struct Lab {
 
 /// Takes out of processes what a trial that was killed has left in them. `scratch` is its scratch folder.
 pub fn clean_up(scratch: &Path) {
-    for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(KEPT_SLOTS)
-            && let Some(slots) = Slots::kept(&entry.path())
-        {
-            let (pid, agent) = (slots.pid(), scratch.join(AGENT_FILE));
-            let _ = slots.remove();
-            let _ = attach::call(pid, &agent, "memtrial_leave", "", PATIENCE);
-        }
+    for pid in redirect::put_back(scratch) {
+        let _ = attach::call(pid, &scratch.join(AGENT_FILE), "memtrial_leave", "", PATIENCE);
     }
 }
 
@@ -214,11 +221,13 @@ fn start(rounds: &mut Rounds<'_>, lab: &Lab) -> Result<(), LeakError> {
     rounds.progress.begin(Phase::Starting, 0);
     let wants_agent = *takes_agent && options.locate != Locate::Never;
     let memory = wants_agent.then(|| locate::memory(lab, "served", options.sample)).transpose()?;
-    let served = Served::start(program, memory.map(|memory| (lab.agent.as_path(), memory)), &lab.output)?;
+    let agent = memory.as_ref().map(|memory| (lab.agent.as_path(), memory));
+    let served = Served::start(program, agent, &lab.output)?;
     let ready = options.ready.as_ref();
     served.wait_until_ready(ready, &mut *rounds.places.target, rounds.interrupt, options.timeout)?;
     rounds.retire_served();
     rounds.served = Some(served);
+    rounds.served_memory = memory;
     Ok(())
 }
 

@@ -2,19 +2,18 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use memtrial_target::interrupt::Interrupt;
-use memtrial_target::launch::{self, Launch, Program};
+use memtrial_target::launch::{self, Launch, LaunchError, Program};
 use memtrial_target::memory::SharedMemory;
-use memtrial_target::observe::{ActionEnd, Place};
+use memtrial_target::observe::{ActionEnd, ObserveError, Place};
 use memtrial_target::processes;
 
-use super::options::Ready;
-use super::trial::LeakError;
+use crate::leak::options::Ready;
 use crate::signal;
 
 /// Most of what a daemon printed that an error shows.
@@ -26,29 +25,57 @@ const PARTING: Duration = Duration::from_secs(5);
 /// How long a daemon that nothing says to be ready must live to count as ready.
 const ALIVE: Duration = Duration::from_millis(500);
 
+/// Why a daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServedError {
+    /// It did not start.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// It did not get ready.
+    #[error("the daemon did not get ready: {why}")]
+    NotReady {
+        /// What was seen of it.
+        why: String,
+        /// The end of what it printed.
+        printed: String,
+    },
+    /// Nobody can be asked whether it is ready.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// A file can't be made.
+    #[error("{what}: {error}")]
+    Io {
+        /// The file.
+        what: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The user wanted to stop before it was ready.
+    #[error("interrupted before the daemon was ready")]
+    Interrupted,
+}
+
 /// A daemon that runs.
 #[derive(Debug)]
 pub struct Served {
     /// Its pid.
     pub pid: i32,
-    /// What its agent shares, if it was started with one.
-    pub memory: Option<SharedMemory>,
     output: PathBuf,
     /// Whether its end was seen: its pid is nobody's then.
     gone: Cell<bool>,
 }
 
 impl Served {
-    /// Starts a daemon; what it prints goes to the file `output`.
+    /// Starts a daemon, with the agent and the memory it joins, if any; what it prints goes to the file `output`.
     ///
     /// # Errors
     /// When it can't be started.
     pub fn start(
         program: &Program,
-        agent: Option<(&Path, SharedMemory)>,
+        agent: Option<(&Path, &SharedMemory)>,
         output: &Path,
-    ) -> Result<Served, LeakError> {
-        let io = |error| LeakError::Io { what: output.display().to_string(), error };
+    ) -> Result<Served, ServedError> {
+        let io = |error| ServedError::Io { what: output.display().to_string(), error };
         let out = File::create(output).map_err(io)?;
         let stdin = File::open("/dev/null").map_err(io)?;
         let launch = Launch {
@@ -56,15 +83,14 @@ impl Served {
             stdin: &stdin,
             stdout: &out,
             stderr: &out,
-            agent: agent.as_ref().map(|(library, memory)| (*library, memory)),
+            agent,
             isolation: None,
             filtered: false,
             traced: false,
         };
         let started = launch::start(&launch)?;
         started.go()?;
-        let memory = agent.map(|(_, memory)| memory);
-        Ok(Served { pid: started.pid, memory, output: output.to_owned(), gone: Cell::new(false) })
+        Ok(Served { pid: started.pid, output: output.to_owned(), gone: Cell::new(false) })
     }
 
     /// How it ended, if it has: in words.
@@ -97,11 +123,11 @@ impl Served {
         place: &mut dyn Place,
         interrupt: &Interrupt,
         limit: Duration,
-    ) -> Result<(), LeakError> {
+    ) -> Result<(), ServedError> {
         let begun = Instant::now();
         loop {
             if let Some(how) = self.ended() {
-                return Err(LeakError::NotReady { why: format!("it {how}"), printed: self.printed() });
+                return Err(ServedError::NotReady { why: format!("it {how}"), printed: self.printed() });
             }
             let is_ready = match ready {
                 Some(Ready::Command(command)) => {
@@ -123,10 +149,10 @@ impl Served {
                     None => String::new(),
                 };
                 let why = format!("it was not ready after {} s{missing}", limit.as_secs_f64());
-                return Err(LeakError::NotReady { why, printed: self.printed() });
+                return Err(ServedError::NotReady { why, printed: self.printed() });
             }
             if interrupt.sleep(POLL) {
-                return Err(LeakError::Interrupted);
+                return Err(ServedError::Interrupted);
             }
         }
     }

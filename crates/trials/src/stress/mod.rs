@@ -1,0 +1,17 @@
+//! `memtrial stress`: load on the heap of a running process, or of an allocator by itself, and what came of it.
+
+mod allocators;
+mod answers;
+mod ending;
+mod findings;
+mod loaded;
+pub mod options;
+mod overwrites;
+mod plan;
+mod probe;
+mod sampling;
+pub mod subject;
+mod suspects;
+#[cfg(test)]
+mod testing;
+pub mod trial;
