@@ -1,6 +1,8 @@
 //! The parts of the harness, one concern each.
 
 pub mod browser;
+pub mod clients;
+pub mod control_socket;
 pub mod daemon;
 pub mod executable;
 pub mod leak_targets;
@@ -12,5 +14,7 @@ pub mod preload;
 pub mod processes;
 pub mod programs;
 pub mod secure_shell;
+pub mod stress;
+pub mod stress_targets;
 pub mod targets;
 pub mod workshop;

@@ -14,6 +14,8 @@ use super::workshop::{Bench, run};
 pub struct Packaged {
     /// Its folder.
     pub bench: Bench,
+    /// Its port on the loopback interface.
+    pub port: u16,
     /// The command line that starts it.
     pub serve: String,
     /// What succeeds when it is ready.
@@ -96,7 +98,7 @@ pub fn nginx(name: &str) -> Packaged {
     bench.write("page", "a page\n");
     let act = format!("test \"$(curl -sf http://127.0.0.1:{port}/page)\" = 'a page'");
     let serve = format!("./{name} -p . -e error.log -c nginx.conf");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 /// Redis, on jemalloc: keys come, are read, and go.
@@ -113,7 +115,7 @@ pub fn redis() -> Packaged {
     let script = "redis.call('rpush', KEYS[1], 'a', 'b') local n = redis.call('llen', KEYS[1]) \
                   redis.call('del', KEYS[1]) return n";
     let act = format!("test \"$(redis-cli -p {port} eval \"{script}\" 1 list)\" = 2");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 /// memcached: four threads, and slabs of its own.
@@ -130,7 +132,7 @@ pub fn memcached() -> Packaged {
          grep -q ^hello <&3"
     );
     let act = format!("bash -c '{talk}'");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 /// unbound: a name server with four threads that allocate by glibc's malloc.
@@ -163,10 +165,35 @@ remote-control:
         ),
     );
     let serve = format!("{} -d -c unbound.conf", installed("unbound").display());
-    // A question for the address of answer.test (RFC 1035, 4.1), and the end of the answer to it.
+    let act = ask_for_address(port);
+    Packaged { bench, port, serve, ready: act.clone(), act }
+}
+
+/// PowerDNS's recursor, written in C++: threads that answer, with one that deals questions out to them.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn recursor() -> Packaged {
+    let (bench, port) = (Bench::new(), free_port());
+    let records = "@ 60 IN SOA ns root 1 60 60 60 60\n@ 60 IN NS ns\nanswer 60 IN A 192.0.2.7\n";
+    bench.write("zone", format!("$ORIGIN test.\n{records}"));
+    bench.write(
+        "recursor.conf",
+        format!(
+            "local-address=127.0.0.1\nlocal-port={port}\nthreads=4\nauth-zones=test=zone\nsocket-dir=.\ndaemon=no\n\
+             write-pid=no\ndnssec=off\nsecurity-poll-suffix=\nquiet=yes\n"
+        ),
+    );
+    let serve = format!("{} --config-dir=.", installed("pdns_recursor").display());
+    let act = ask_for_address(port);
+    Packaged { bench, port, serve, ready: act.clone(), act }
+}
+
+/// Asks a name server for the address of answer.test (RFC 1035, 4.1), and looks at the end of the answer to it.
+fn ask_for_address(port: u16) -> String {
     let question = r"\022\064\001\000\000\001\000\000\000\000\000\000\006answer\004test\000\000\001\000\001";
-    let act = by_datagram(port, &format!("printf \"{question}\" >&3"), "grep -q \"192   0   2   7$\"");
-    Packaged { bench, serve, ready: act.clone(), act }
+    by_datagram(port, &format!("printf \"{question}\" >&3"), "grep -q \"192   0   2   7$\"")
 }
 
 /// chronyd that serves time and leaves the clock alone.
@@ -190,7 +217,7 @@ pub fn chronyd() -> Packaged {
     // A client's request in version 4 (RFC 5905, 7.3), and a server's answer of stratum 8.
     let request = "{ printf \"\\043\"; head -c 47 /dev/zero; } | dd bs=48 iflag=fullblock >&3 2>/dev/null";
     let act = by_datagram(port, request, "grep -q \"^ *36   8 \"");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 /// Sends a datagram by a shell command and looks for something in the answer, as decimal numbers.
@@ -209,7 +236,7 @@ pub fn python() -> Packaged {
     bench.write("page", "a page\n");
     let serve = format!("{} -m http.server {port} --bind 127.0.0.1", installed("python3").display());
     let act = format!("test \"$(curl -sf http://127.0.0.1:{port}/page)\" = 'a page'");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 /// PostgreSQL with a cluster of its own, as a user without rights: a main process, and one for each client.
@@ -230,7 +257,7 @@ pub fn postgres() -> Packaged {
         "create temp table t(a int); insert into t select generate_series(1,100); select sum(a) from t";
     let psql = format!("{} -h 127.0.0.1 -p {port} -U tester -d postgres -XAtqc", program("psql"));
     let act = format!("test \"$({psql} '{query}')\" = 5050");
-    Packaged { bench, serve, ready: act.clone(), act }
+    Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
 fn postgres_programs() -> PathBuf {
