@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::runtime;
+
 /// A connection to a control socket.
 #[derive(Debug)]
 pub struct Client {
@@ -50,10 +52,10 @@ impl Client {
     /// Connects to the socket at `path`; answers may take as long as `patience`.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When nobody listens there, or the socket is another user's.
     pub fn connect(path: &Path, patience: Duration) -> Result<Client, ClientError> {
         let failed = |error| ClientError::Io { what: format!("connect to {}", path.display()), error };
-        let stream = UnixStream::connect(path).map_err(failed)?;
+        let stream = runtime::connect(path).map_err(failed)?;
         stream.set_read_timeout(Some(patience)).map_err(failed)?;
         stream.set_write_timeout(Some(patience)).map_err(failed)?;
         Ok(Client { stream: BufReader::new(stream), patience, next: 1 })

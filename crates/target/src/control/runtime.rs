@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 /// The folder: in the user's runtime directory, else in /tmp, with the user's id in its name.
 #[must_use]
 pub fn folder() -> PathBuf {
-    // SAFETY: no arguments.
-    let user = unsafe { libc::geteuid() };
+    let user = user();
     let own = |path: &PathBuf| fs::metadata(path).is_ok_and(|facts| facts.is_dir() && facts.uid() == user);
     let stated = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     let usual = PathBuf::from(format!("/run/user/{user}"));
@@ -26,10 +25,26 @@ pub fn socket_path(pid: i32) -> PathBuf {
     folder().join(format!("{pid}.sock"))
 }
 
+/// Connects to the control socket at `path`.
+///
+/// # Errors
+/// When nobody listens there, or it is not this user's: in /tmp, others may be there first.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    if fs::symlink_metadata(path)?.uid() != user() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
+    }
+    UnixStream::connect(path)
+}
+
 /// Whether somebody answers on the control socket at `path`.
 #[must_use]
 pub fn is_answered(path: &Path) -> bool {
-    UnixStream::connect(path).is_ok()
+    connect(path).is_ok()
+}
+
+fn user() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::geteuid() }
 }
 
 /// Listens on the control socket of a process. Sockets that nobody answers on any more are removed, all of them.
@@ -53,9 +68,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
         _ => {}
     }
     let facts = fs::symlink_metadata(folder)?;
-    // SAFETY: no arguments.
-    let user = unsafe { libc::geteuid() };
-    if !facts.is_dir() || facts.uid() != user || facts.mode() & 0o077 != 0 {
+    if !facts.is_dir() || facts.uid() != user() || facts.mode() & 0o077 != 0 {
         let reason = format!("{} is not a folder of this user's alone", folder.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
@@ -70,5 +83,35 @@ fn sweep(folder: &Path) {
         if is_socket && !is_answered(&path) {
             let _ = fs::remove_file(&path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_others_have_put_there_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert!(is_answered(&path));
+        // Only root can give it away.
+        if std::os::unix::fs::chown(&path, Some(user() + 1), None).is_ok() {
+            assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_others_can_enter_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memtrial");
+        make_private(&path).unwrap();
+        make_private(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(make_private(&path).is_err());
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(make_private(&link).is_err());
     }
 }
