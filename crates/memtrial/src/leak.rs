@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anstream::{eprintln, print};
+use anstream::eprintln;
 use memtrial_report::leak::Report;
 use memtrial_report::store::{self, Store};
-use memtrial_report::terminal;
 use memtrial_report::trial::TrialReport;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::launch::Program;
@@ -199,14 +198,8 @@ fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
     };
     store.finish_leak(&report)?;
     let report = TrialReport::from(report);
-    renderings::write(&session.arguments.renderings, &report)?;
-    if session.arguments.json {
-        print!("{}", renderings::json(&report)?);
-    } else {
-        eprintln!("results in {}", session.folder.display());
-        print!("{}", terminal::report(&report));
-    }
-    Ok(ExitStatus::from_code(report.exit_status()))
+    let arguments = &session.arguments;
+    renderings::deliver(&arguments.renderings, arguments.json, Some(&session.folder), &report)
 }
 
 /// Where the target is, and where the actions run.

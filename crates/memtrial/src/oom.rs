@@ -224,18 +224,11 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
             return Err(error.into());
         }
     };
+    let folder = store.is_some().then_some(session.folder.as_path());
     if let Some(store) = store {
         store.finish_oom(&mut report, &outputs)?;
-        if !session.arguments.json {
-            eprintln!("results in {}", session.folder.display());
-        }
     }
     let report = TrialReport::from(report);
-    renderings::write(&session.arguments.renderings, &report)?;
-    if session.arguments.json {
-        print!("{}", renderings::json(&report)?);
-    } else {
-        print!("{}", terminal::report(&report));
-    }
-    Ok(ExitStatus::from_code(report.exit_status()))
+    let arguments = &session.arguments;
+    renderings::deliver(&arguments.renderings, arguments.json, folder, &report)
 }

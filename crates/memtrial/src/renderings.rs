@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anstream::{eprintln, print};
 use memtrial_report::results::Results;
 use memtrial_report::trial::TrialReport;
-use memtrial_report::{html, json, junit, sarif, store};
+use memtrial_report::{html, json, junit, sarif, store, terminal};
 
 use crate::arguments::Renderings;
 use crate::exit::ExitStatus;
@@ -26,8 +27,27 @@ pub fn check(renderings: &Renderings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the files that were asked for.
-pub fn write(renderings: &Renderings, report: &TrialReport) -> Result<(), Failure> {
+/// Writes the files that were asked for, and prints the report: as JSON, or for people, after the folder that results are
+/// kept in. Returns how memtrial is to end.
+pub fn deliver(
+    renderings: &Renderings,
+    as_json: bool,
+    folder: Option<&Path>,
+    report: &TrialReport,
+) -> Result<ExitStatus, Failure> {
+    write(renderings, report)?;
+    if as_json {
+        print!("{}", json(report)?);
+    } else {
+        if let Some(folder) = folder {
+            eprintln!("results in {}", folder.display());
+        }
+        print!("{}", terminal::report(report));
+    }
+    Ok(ExitStatus::from_code(report.exit_status()))
+}
+
+fn write(renderings: &Renderings, report: &TrialReport) -> Result<(), Failure> {
     let [junit_file, sarif_file, html_file] = paths(renderings);
     let text = |wanted: Option<&PathBuf>, render: &dyn Fn() -> Result<String, Failure>| match wanted {
         Some(path) => write_file(path, &render()?).map_err(|error| unwritable(path, &error)),

@@ -4,9 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 
-use anstream::{eprintln, print};
 use memtrial_report::store::{self, Store};
-use memtrial_report::terminal;
 use memtrial_report::trial::TrialReport;
 use memtrial_target::launch::Program;
 use memtrial_trials::stress::options::{Options, Sizes, Subject};
@@ -199,14 +197,8 @@ fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
     };
     store.finish_stress(&report)?;
     let report = TrialReport::from(report);
-    renderings::write(&session.arguments.renderings, &report)?;
-    if session.arguments.json {
-        print!("{}", renderings::json(&report)?);
-    } else {
-        eprintln!("results in {}", session.folder.display());
-        print!("{}", terminal::report(&report));
-    }
-    Ok(ExitStatus::from_code(report.exit_status()))
+    let arguments = &session.arguments;
+    renderings::deliver(&arguments.renderings, arguments.json, Some(&session.folder), &report)
 }
 
 #[cfg(test)]
