@@ -238,6 +238,24 @@ fn a_program_that_changes_its_user_all_the_time_is_entered() {
 }
 
 #[test]
+fn a_program_that_was_entered_very_often_is_left_its_room() {
+    let target = Target::start(&compile("sleeper.c", "often", &[]));
+    let name = library().file_name().expect("it is a file").to_owned();
+    let enter_by = |number: u32| {
+        let copy = folder().join(number.to_string()).join(&name);
+        std::fs::create_dir_all(copy.parent().expect("it is in a folder")).expect("the folder is ours");
+        std::fs::copy(library(), &copy).expect("the folder is ours");
+        let entered = attach::enter(target.pid(), &copy, "begin", "twelve bytes", LIMIT);
+        std::fs::remove_file(&copy).expect("it is ours");
+        entered
+    };
+    for number in 0..60 {
+        assert_eq!(enter_by(number).expect("there is room").value, 12);
+    }
+    assert!(matches!(enter_by(60), Err(AttachError::TooMany { copies: 60, .. })));
+}
+
+#[test]
 fn what_is_loaded_later_is_redirected_when_asked() {
     let later = compile("later.c", "later.so", &["-shared", "-fPIC"]);
     let mut command = Command::new(compile("loads.c", "loads", &["-include", "stdlib.h"]));

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use memtrial_symbols::remote::Mapping;
 use object::{Object, ObjectSymbol};
 
 use super::error::AttachError;
@@ -15,6 +16,10 @@ use super::safe_point::{Found, Search};
 use super::stack::SafePoint;
 use super::tracee;
 use crate::memory_of;
+
+/// Most copies of a library in a process. glibc keeps 1,664 bytes for thread-local variables of libraries that are loaded
+/// late (`rtld.optional_static_tls` and what it adds to that); the agent takes 24.
+const MOST_COPIES: usize = 60;
 
 /// How a call into a process went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +128,7 @@ impl Request<'_> {
                 Some((loaded.image.bias, function))
             }
             None if self.load => {
+                self.check_room(modules)?;
                 self.check_visible(modules.reach)?;
                 let bytes = fs::read(&self.library)
                     .map_err(AttachError::io(format!("read {}", self.library.display())))?;
@@ -180,6 +186,17 @@ impl Request<'_> {
         }
         // The handle is a `struct link_map` (`link.h`), which begins with `l_addr`.
         memory_of::read_u64(visit.tid(), handle).ok_or(AttachError::Gone(self.pid))
+    }
+
+    /// Whether a copy of the library more can be borne by the target: none of them ever leaves it.
+    fn check_room(&self, modules: &Modules) -> Result<(), AttachError> {
+        let same =
+            |mapping: &&Mapping| mapping.offset == 0 && mapping.file_name() == self.library.file_name();
+        let copies = modules.mappings.iter().filter(same).count();
+        if copies < MOST_COPIES {
+            return Ok(());
+        }
+        Err(AttachError::TooMany { pid: self.pid, library: self.library.clone(), copies })
     }
 
     /// Whether the target finds the same file under this path.

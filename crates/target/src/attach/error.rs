@@ -58,6 +58,20 @@ pub enum AttachError {
         /// The library.
         library: PathBuf,
     },
+    /// Libraries of this name that were loaded before have stayed in the process. Each takes some of the little room that its
+    /// loader keeps for thread-local variables, and the rest is left to the program.
+    #[error(
+        "process {pid} holds {copies} copies of {} already, as many as may be: only a new start gets rid of them",
+        .library.file_name().unwrap_or_default().display()
+    )]
+    TooMany {
+        /// The process.
+        pid: i32,
+        /// The library.
+        library: PathBuf,
+        /// How many there are.
+        copies: usize,
+    },
     /// A module does not export a function that is needed.
     #[error("{} does not export {function}", .library.display())]
     NoFunction {
