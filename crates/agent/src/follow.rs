@@ -207,7 +207,7 @@ pub fn dies(block: *mut c_void) -> u64 {
         return table.leaf(address).map_or(0, |leaf| sampled_dies(leaf, address));
     }
     let remembers = shared.control().mode == mode::CONTROL;
-    let end = if remembers { bury } else { forget };
+    let end = |cell| if remembers { bury(cell) } else { forget(cell) };
     let word = table.leaf(address).map_or(0, |leaf| end(leaf.cell(address)));
     if word == 0 && !remembers {
         count_unknown(block, shared);

@@ -14,7 +14,7 @@ use crate::manual::Manual;
 use crate::pattern;
 use crate::writer::Writer;
 
-/// A load and its control thread, which is the test's.
+/// A load and its heap thread, which is the test's.
 struct Bench {
     load: &'static Load<Fake>,
     manual: Manual,

@@ -95,7 +95,7 @@ impl<H: Host> Load<H> {
         !self.claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// Carries out a command, for the control thread alone, and writes its result: one object. [`Command::Help`] has
+    /// Carries out a command, for the heap thread alone, and writes its result: one object. [`Command::Help`] has
     /// nothing to do with the load, and is answered by an empty one. After [`Command::Leave`] no other may follow.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The chunks that commands allocate, and what else the control thread alone has.
+//! The chunks that commands allocate, and what else the heap thread alone has.
 
 use core::ptr::NonNull;
 
@@ -13,7 +13,7 @@ use crate::sizes::Distribution;
 /// Of so many in a hundred at most a chunk is resized, so that a total is reached.
 pub const MOST_REALLOCS: u8 = 90;
 
-/// What the control thread has. There is one for each load.
+/// What the heap thread has. There is one for each load.
 #[derive(Debug)]
 pub struct Manual {
     holding: Holding,
@@ -44,7 +44,7 @@ pub struct Filled {
 }
 
 impl Manual {
-    /// The control thread's part of a load; `None`: another has it.
+    /// The heap thread's part of a load; `None`: another has it.
     pub fn new<H: Host>(load: &Load<H>) -> Option<Manual> {
         let random = Random::new(load.host().now() ^ core::ptr::from_ref(load).addr() as u64);
         load.claim().then(|| Manual {

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use crate::command::Setting;
 use crate::manual::MOST_REALLOCS;
 
-/// The settings, which the control thread changes and tests read at each allocation.
+/// The settings, which the heap thread changes and tests read at each allocation.
 #[derive(Debug, Default)]
 pub struct Settings {
     check_content: AtomicBool,

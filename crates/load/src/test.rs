@@ -18,7 +18,7 @@ const BREATH: u64 = 1_000_000;
 /// So much of what a test is late by, it catches up.
 const BACKLOG: u64 = 1_000_000_000;
 
-/// Bits of the word by which the control thread and a test's thread understand each other.
+/// Bits of the word by which the heap thread and a test's thread understand each other.
 pub mod bit {
     /// The test's thread has not ended. It clears this as the last thing.
     pub const RUNNING: u32 = 1;
@@ -38,7 +38,7 @@ const IDLE: u32 = bit::RUNNING | bit::BEGUN;
 pub struct Place {
     /// See [`bit`].
     pub word: AtomicU32,
-    /// The test; null: there is none. Only the control thread changes it.
+    /// The test; null: there is none. Only the heap thread changes it.
     pub test: AtomicPtr<Test>,
 }
 
@@ -74,7 +74,7 @@ pub struct Test {
     pub counters: Counters,
     /// How many chunks it looked at when it was last asked to.
     pub looked_at: AtomicU64,
-    /// The thread's while it runs, then the control thread's.
+    /// The thread's while it runs, then the heap thread's.
     pub inside: UnsafeCell<Inside>,
 }
 
@@ -135,10 +135,10 @@ impl<H: Host> Load<H> {
         if before & (bit::RUNNING | bit::BEGUN) != bit::RUNNING || test.is_null() {
             return;
         }
-        // SAFETY: a test stays until the control thread has seen that RUNNING is cleared, which this thread does after
+        // SAFETY: a test stays until the heap thread has seen that RUNNING is cleared, which this thread does after
         // its last use of it.
         let test = unsafe { &*test };
-        // SAFETY: BEGUN lets only one thread in, and the control thread keeps off while RUNNING is set.
+        // SAFETY: BEGUN lets only one thread in, and the heap thread keeps off while RUNNING is set.
         let inside = unsafe { &mut *test.inside.get() };
         inside.holding.origin.stack = self.host().stack();
         Run { load: self, word: &place.word, test, inside }.until_its_end();

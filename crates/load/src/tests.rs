@@ -1,4 +1,4 @@
-//! All tests, as the control thread sees them: starting, stopping, looking, destroying.
+//! All tests, as the heap thread sees them: starting, stopping, looking, destroying.
 
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ pub const TESTS: usize = 64;
 /// What a test takes.
 const TEST_BYTES: usize = size_of::<Test>().next_multiple_of(PAGE);
 
-// All of this is for the control thread alone, which has the only `Manual`.
+// All of this is for the heap thread alone, which has the only `Manual`.
 impl<H: Host> Load<H> {
     /// The test in a place.
     fn test_in<'m>(&self, _: &'m Manual, place: &Place) -> Option<&'m Test> {
@@ -143,7 +143,7 @@ impl<H: Host> Load<H> {
         if place.word.load(Ordering::Acquire) & bit::RUNNING != 0 {
             return None;
         }
-        // SAFETY: the thread that had it before has ended, and there is one control thread, which borrows it only here.
+        // SAFETY: the thread that had it before has ended, and there is one heap thread, which borrows it only here.
         let inside = unsafe { &mut *test.inside.get() };
         let mut owner = Owner { load: self, holding: &mut inside.holding, counters: &test.counters, finder };
         Some(work(&mut owner))
@@ -152,7 +152,7 @@ impl<H: Host> Load<H> {
     /// Takes a test without a thread and without chunks out of its place, and gives its memory back.
     fn forget(&self, _: &mut Manual, place: &Place) {
         let Some(test) = NonNull::new(place.test.swap(null_mut(), Ordering::AcqRel)) else { return };
-        // SAFETY: nobody else has it: the thread has ended or never began, and the control thread holds no reference, for
+        // SAFETY: nobody else has it: the thread has ended or never began, and the heap thread holds no reference, for
         // this needs the `Manual` for itself. It is not used after being read.
         let inside = unsafe { test.read() }.inside.into_inner();
         inside.end(self);

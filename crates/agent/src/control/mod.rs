@@ -1,18 +1,16 @@
-//! The control thread, which answers on a socket, and the worker, which does what it is told there.
+//! The control thread, which answers on a socket, and the heap thread, which does what it is told there.
 
 mod arenas;
 mod connection;
 mod glibc;
-
 mod heap;
+mod heap_thread;
 mod jemalloc;
 mod origin;
 mod process;
-
 mod server;
 mod sockets;
 mod spawn;
-mod worker;
 
 use core::cell::UnsafeCell;
 use core::ffi::{CStr, c_char, c_void};
@@ -44,11 +42,11 @@ pub fn begin(path: &[u8]) -> u64 {
     if !free {
         return refusal::TAKEN;
     }
-    worker::forget();
+    heap_thread::forget();
     // SAFETY: this caller alone has set `SERVING`.
     let kept = unsafe { keep_path(path) };
     let started =
-        kept && Spawner::find().is_some_and(|spawner| spawner.spawn(worker_thread, core::ptr::null_mut()));
+        kept && Spawner::find().is_some_and(|spawner| spawner.spawn(run_heap_thread, core::ptr::null_mut()));
     if !started {
         SERVING.store(0, Ordering::Release);
         return refusal::NO_THREAD;
@@ -71,17 +69,20 @@ unsafe fn keep_path(path: &[u8]) -> bool {
     true
 }
 
-/// The worker, which starts the control thread: so that it, and the threads of tests, have the process's descriptors.
-extern "C" fn worker_thread(_: *mut c_void) -> *mut c_void {
+/// The heap thread, which starts the control thread: so that it, and the threads of tests, have the process's descriptors.
+extern "C" fn run_heap_thread(_: *mut c_void) -> *mut c_void {
     thread::while_busy(|| {
-        system::name_thread(b"memtrial-worker\0");
-        let (Some(shared), Some(spawner)) = (Shared::get(), Spawner::find()) else { return };
+        system::name_thread(b"memtrial-heap\0");
+        let (Some(shared), Some(spawner)) = (Shared::get(), Spawner::find()) else {
+            SERVING.store(0, Ordering::Release);
+            return;
+        };
         if spawner.spawn(control_thread, core::ptr::null_mut()) {
-            worker::work(shared, spawner);
+            heap_thread::work(shared, spawner);
         } else {
             shared.control().serving.store(serving::NO_MEMORY, Ordering::Release);
+            SERVING.store(0, Ordering::Release);
         }
-        SERVING.store(0, Ordering::Release);
     });
     core::ptr::null_mut()
 }
@@ -92,9 +93,11 @@ extern "C" fn control_thread(_: *mut c_void) -> *mut c_void {
     let (path, length) = unsafe { &*HANDOVER_PATH.0.get() };
     if let Some(shared) = Shared::get() {
         let outcome = server::serve(path.get(..*length).unwrap_or_default(), shared);
-        worker::end();
+        heap_thread::end();
         shared.control().serving.store(outcome, Ordering::Release);
     }
+    // The heap thread has ended before, or is about to, and uses nothing of ours any more.
+    SERVING.store(0, Ordering::Release);
     core::ptr::null_mut()
 }
 

@@ -11,7 +11,7 @@ use crate::memory::Shared;
 use crate::{system, thread};
 
 use super::spawn::Spawner;
-use super::{arenas, heap, origin, worker};
+use super::{arenas, heap, heap_thread, origin};
 
 /// The process that the agent is in.
 pub struct Process {
@@ -92,7 +92,7 @@ extern "C" fn test_thread(place: *mut c_void) -> *mut c_void {
         system::name_thread(b"memtrial-test\0");
         system::sleep_exactly();
         arenas::enter(place);
-        if let Some(load) = worker::load() {
+        if let Some(load) = heap_thread::load() {
             load.run_test(place);
             arenas::leave();
             load.host().shared.control().agent_threads.fetch_sub(1, Ordering::AcqRel);

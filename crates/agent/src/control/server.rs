@@ -9,8 +9,8 @@ use crate::memory::Shared;
 use crate::system;
 
 use super::connection::{Connection, State};
+use super::heap_thread;
 use super::sockets::{self, POLLIN, Polled};
-use super::worker;
 
 /// Most clients at once.
 const CLIENTS: usize = 32;
@@ -26,7 +26,7 @@ pub fn serve(handover: &[u8], shared: Shared) -> u32 {
     let Ok(lease) = sockets::connect(handover) else { return serving::NO_SOCKET };
     let Ok(Some((kind, listener))) = sockets::receive(lease) else { return serving::NO_SOCKET };
     let Some(user) = sockets::peer_user(listener) else { return serving::NO_SOCKET };
-    if !worker::begin() {
+    if !heap_thread::begin() {
         return serving::NO_MEMORY;
     }
     shared.control().serving.store(serving::YES, Ordering::Release);
@@ -106,7 +106,7 @@ impl Server {
                 return Err(Fault::Leaving);
             }
             *leaving = command == Command::Leave;
-            worker::carry_out(command, to)
+            heap_thread::carry_out(command, to)
         });
         if state == State::Over
             && let Some(client) = clients[place].take()

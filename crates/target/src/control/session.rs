@@ -263,7 +263,7 @@ pub fn agent_threads(pid: i32) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let others = tasks.filter(|task| task.file_name().to_str() != Some(&pid.to_string()));
     let names = others.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|name| matches!(name.trim_end(), "memtrial" | "memtrial-worker" | "memtrial-test")).count()
+    names.filter(|name| matches!(name.trim_end(), "memtrial" | "memtrial-heap" | "memtrial-test")).count()
 }
 
 /// Why the control thread does not answer, if it has given up.

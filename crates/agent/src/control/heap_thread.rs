@@ -1,4 +1,4 @@
-//! The worker: the one thread that allocates what commands ask for, and starts the threads of tests.
+//! The heap thread: the one thread that allocates what commands ask for, and starts the threads of tests.
 //!
 //! Allocators, and libraries that they call, keep descriptors of their own (libunwind, which gperftools' allocator calls,
 //! keeps a pipe). So whatever calls them must have the process's table of descriptors, which the control thread has not.
@@ -33,7 +33,7 @@ enum Job {
 const IDLE: u32 = 0;
 /// The control thread has asked, and waits.
 const ASKED: u32 = 1;
-/// The worker has answered.
+/// The heap thread has answered.
 const ANSWERED: u32 = 2;
 
 /// Whose turn it is.
@@ -42,7 +42,7 @@ static TURN: AtomicU32 = AtomicU32::new(IDLE);
 /// What is asked, and what is answered.
 struct Desk(UnsafeCell<(Option<Job>, Result<(), Fault>)>);
 
-// SAFETY: the control thread uses it while nobody has asked or the worker has answered, the worker between.
+// SAFETY: the control thread uses it while nobody has asked or the heap thread has answered, the heap thread between.
 unsafe impl Sync for Desk {}
 
 static DESK: Desk = Desk(UnsafeCell::new((None, Ok(()))));
@@ -59,7 +59,7 @@ pub fn load() -> Option<&'static Load<Process>> {
     unsafe { LOAD.load(Ordering::Acquire).as_ref() }
 }
 
-/// Has the worker make the load. For the control thread, as all of these.
+/// Has the heap thread make the load. For the control thread, as all of these.
 pub fn begin() -> bool {
     ask(Job::Begin).is_ok()
 }
@@ -81,7 +81,7 @@ fn ask(job: Job) -> Result<(), Fault> {
     unsafe { (*DESK.0.get()).0 = Some(job) };
     pass_turn(ASKED);
     await_turn(ANSWERED);
-    // SAFETY: the worker has answered: the desk is the control thread's again.
+    // SAFETY: the heap thread has answered: the desk is the control thread's again.
     let answer = unsafe { (*DESK.0.get()).1 };
     TURN.store(IDLE, Ordering::Release);
     answer
@@ -113,7 +113,7 @@ pub fn work(shared: Shared, spawner: Spawner) {
     let mut manual = None;
     loop {
         await_turn(ASKED);
-        // SAFETY: the control thread has asked, and waits: the desk is the worker's.
+        // SAFETY: the control thread has asked, and waits: the desk is the heap thread's.
         let desk = unsafe { &mut *DESK.0.get() };
         let job = desk.0.take();
         let ends = matches!(job, Some(Job::End));
