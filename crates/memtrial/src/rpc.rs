@@ -128,7 +128,7 @@ fn call(mut client: Client, arguments: &Rpc, pid: i32) -> Result<ExitStatus, Fai
             if arguments.method == LEAVE {
                 // Its threads have a last step to make: whoever looks next must not find them.
                 control::wait_for_threads(pid)?;
-                let _ = std::fs::remove_file(control::socket_path(pid));
+                control::remove(&control::socket_path(pid));
             }
             print(arguments, &result)
         }

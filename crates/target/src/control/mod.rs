@@ -7,5 +7,5 @@ mod runtime;
 mod session;
 
 pub use client::{Client, ClientError};
-pub use runtime::{folder, is_answered, socket_path};
+pub use runtime::{remove, socket_path};
 pub use session::{ControlError, Expected, Session, agent_threads, clean_up, wait_for_threads};

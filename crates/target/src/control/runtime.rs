@@ -6,6 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+/// How often a folder is made anew that others remove meanwhile.
+const TRIES: u32 = 100;
+
 /// The folder: in the user's runtime directory, else in /tmp, with the user's id in its name.
 #[must_use]
 pub fn folder() -> PathBuf {
@@ -53,13 +56,32 @@ fn user() -> u32 {
 /// When the folder is not the user's alone, or the socket can't be made.
 pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
     let folder = folder();
-    make_private(&folder)?;
-    sweep(&folder);
     let path = socket_path(pid);
-    let listener = UnixListener::bind(&path)?;
-    // Nobody else gets into the folder; this is for those who look at the file alone.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok((listener, path))
+    for _ in 0..TRIES {
+        let bound = make_private(&folder).and_then(|()| {
+            sweep(&folder);
+            UnixListener::bind(&path)
+        });
+        match bound {
+            // Another memtrial has removed its last socket, and the folder with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(listener) => {
+                // Nobody else gets into the folder; this is for those who look at the file alone.
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                return Ok((listener, path));
+            }
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} goes again and again", folder.display())))
+}
+
+/// Removes a control socket, and the folder if it was the last one there.
+pub fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+    if let Some(folder) = path.parent() {
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 fn make_private(folder: &Path) -> io::Result<()> {
@@ -89,6 +111,18 @@ fn sweep(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_folder_goes_with_its_last_socket() {
+        let folder = tempfile::tempdir().unwrap().path().join("memtrial");
+        fs::create_dir_all(&folder).unwrap();
+        let paths = ["1.sock", "2.sock"].map(|name| folder.join(name));
+        let _listeners = paths.each_ref().map(|path| UnixListener::bind(path).unwrap());
+        remove(&paths[0]);
+        assert!(folder.is_dir() && !paths[0].exists() && paths[1].exists());
+        remove(&paths[1]);
+        assert!(!folder.exists());
+    }
 
     #[test]
     fn a_socket_that_others_have_put_there_is_left_alone() {

@@ -144,7 +144,7 @@ impl Expected {
         }
         let lease = handover.give(agent_end, listener, leased, patience);
         let lease = lease.map_err(|error| {
-            let _ = std::fs::remove_file(&socket);
+            runtime::remove(&socket);
             refused(&memory, error)
         })?;
         Ok(Session { pid, socket, memory, lease: leased.then_some(lease), stopped })
@@ -229,7 +229,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if self.lease.is_some() {
-            let _ = std::fs::remove_file(&self.socket);
+            runtime::remove(&self.socket);
         }
     }
 }
@@ -302,6 +302,6 @@ fn remember(scratch: &Path, socket: &Path) {
 /// Removes the control sockets of a run that was killed. `scratch` is its scratch folder.
 pub fn clean_up(scratch: &Path) {
     for path in std::fs::read_to_string(scratch.join(SOCKETS)).unwrap_or_default().lines() {
-        let _ = std::fs::remove_file(path);
+        runtime::remove(Path::new(path));
     }
 }
