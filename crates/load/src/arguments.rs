@@ -3,6 +3,7 @@
 
 use crate::command::{Command, Plan, Setting, Sizes, Unit};
 use crate::json::Token;
+use crate::manual::MOST_REALLOCS;
 use crate::methods::{self, Kind, Method, PARAMETERS, Parameter};
 use crate::quantity::{self, Why};
 use crate::table;
@@ -230,7 +231,7 @@ fn unit(value: Value<'_>) -> Result<Unit, Why> {
 
 fn percent(value: Value<'_>) -> Result<u8, Why> {
     let percent = quantity::whole(value)?;
-    u8::try_from(percent).ok().filter(|&percent| percent <= 90).ok_or("is more than 90")
+    u8::try_from(percent).ok().filter(|&percent| percent <= MOST_REALLOCS).ok_or("is more than 90")
 }
 
 fn sizes(value: Value<'_>) -> Result<Sizes<'_>, Why> {

@@ -5,11 +5,11 @@ use crate::command::{Fault, Sizes};
 use crate::host::Host;
 use crate::mapped::{Mapped, Zeroable};
 use crate::random::Random;
+use crate::table;
+use crate::value::Value;
 
-/// Entries of a table at most.
-const MOST: usize = 1024;
 /// What a table's memory takes.
-const TABLE_BYTES: u64 = (MOST * size_of::<Entry>()) as u64;
+const TABLE_BYTES: u64 = (table::MOST * size_of::<Entry>()) as u64;
 
 /// An entry of a table.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ impl Distribution {
                 if !budget.take_bookkeeping(TABLE_BYTES) {
                     return Err(budget.fault());
                 }
-                let Some(mut entries) = Mapped::new(MOST, host) else {
+                let Some(mut entries) = Mapped::new(table::MOST, host) else {
                     budget.give_back_bookkeeping(TABLE_BYTES);
                     return Err(Fault::NoMemory { failed: 1 });
                 };
@@ -132,57 +132,19 @@ fn log(least: u64, most: u64, random: &mut Random) -> u64 {
     }
 }
 
-/// Reads `[[SIZE, WEIGHT], …]`, both whole numbers, leaving out what is not from `min` to `max` and what weighs nothing.
-/// Returns how many are left; `None` if it is no such table, is too long or weighs too much.
+/// Takes the rows of a table whose sizes are from `min` to `max`. Returns how many they are; `None` if it is no table, or weighs
+/// too much.
 fn read_table(json: &[u8], min: u64, max: u64, to: &mut [Entry]) -> Option<usize> {
-    let mut text = Text { left: json };
+    if !table::is_table(Value::parse(json).ok()?) {
+        return None;
+    }
     let (mut length, mut weights) = (0, 0_u64);
-    text.sign(b'[')?;
-    if text.sign(b']').is_none() {
-        loop {
-            text.sign(b'[')?;
-            let size = text.number()?;
-            text.sign(b',')?;
-            let weight = text.number()?;
-            text.sign(b']')?;
-            if (min..=max).contains(&size) && weight > 0 {
-                weights = weights.checked_add(weight)?;
-                *to.get_mut(length)? = Entry { size, weights };
-                length += 1;
-            }
-            if text.sign(b',').is_none() {
-                break;
-            }
-        }
-        text.sign(b']')?;
+    for (size, weight) in table::rows(json).filter(|(size, _)| (min..=max).contains(size)) {
+        weights = weights.checked_add(weight)?;
+        *to.get_mut(length)? = Entry { size, weights };
+        length += 1;
     }
-    text.blank();
-    text.left.is_empty().then_some(length)
-}
-
-/// What is left of a text to be read.
-struct Text<'t> {
-    left: &'t [u8],
-}
-
-impl Text<'_> {
-    fn blank(&mut self) {
-        self.left = self.left.trim_ascii_start();
-    }
-
-    fn sign(&mut self, sign: u8) -> Option<()> {
-        self.blank();
-        self.left = self.left.strip_prefix(&[sign])?;
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        self.blank();
-        let digits = self.left.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, left) = self.left.split_at(digits);
-        self.left = left;
-        core::str::from_utf8(number).ok()?.parse().ok()
-    }
+    Some(length)
 }
 
 #[cfg(test)]
@@ -216,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_table_is_chosen_from_by_weight() {
-        let sizes = chosen(Sizes::Table(b" [[16, 1] , [64,3],[5000,10],[24,0]]\n"), 1, 100, 4000);
+        let sizes = chosen(Sizes::Table(b" [[16, 1] , [64,3],[5000,10]]\n"), 1, 100, 4000);
         let small = sizes.iter().filter(|&&size| size == 16).count();
         assert!(sizes.iter().all(|&size| size == 16 || size == 64));
         assert!((850..1150).contains(&small), "{small} of 1000");

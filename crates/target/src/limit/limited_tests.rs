@@ -1,3 +1,5 @@
+//! Tests of limits on processes that there are, in groups that are made and removed.
+
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 

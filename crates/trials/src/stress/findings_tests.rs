@@ -1,3 +1,5 @@
+//! Tests of conclusions, from figures that are made up.
+
 use memtrial_report::stress::{End, Probe, ProbeFailure, Suspect, Timing};
 
 use super::*;
