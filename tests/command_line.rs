@@ -13,7 +13,7 @@ use memtrial_tests::harness::outcomes::{count, kept, verdicts};
 use memtrial_tests::harness::processes::{Mark, signal, wait_for};
 use memtrial_tests::harness::programs::installed;
 use memtrial_tests::harness::targets::named;
-use memtrial_tests::harness::workshop::{Bench, compile_c, run};
+use memtrial_tests::harness::workshop::{Bench, compile_c, copy_program, run};
 use serde_json::Value;
 
 /// Allocates at three sites, at one of them five times, and checks everything.
@@ -50,8 +50,7 @@ fn with_target(name: &str) -> Bench {
 fn with_careful() -> Bench {
     let bench = Bench::new();
     compile_c(CAREFUL, &bench.beside("careful"), &[]);
-    fs::copy(bench.beside("careful"), bench.folder().join("careful"))
-        .expect("the folder of a test is writable");
+    copy_program(&bench.beside("careful"), &bench.folder().join("careful"));
     bench
 }
 
@@ -150,7 +149,7 @@ fn a_static_program_is_beyond_reach() {
 fn a_program_of_another_users_rights_is_beyond_reach() {
     let bench = Bench::new();
     let program = bench.folder().join("privileged");
-    fs::copy(installed("true"), &program).expect("the folder of a test is writable");
+    copy_program(&installed("true"), &program);
     let nobody = 65534;
     let privileged = if std::os::unix::fs::chown(&program, Some(nobody), None).is_ok() {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("root may do so");

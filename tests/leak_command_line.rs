@@ -13,7 +13,7 @@ use memtrial_tests::harness::leaks::{Trial, pretty, process, rounds_kept, wait_f
 use memtrial_tests::harness::memtrial::{Ended, Memtrial};
 use memtrial_tests::harness::packaged::{is_root, open_bench, unprivileged};
 use memtrial_tests::harness::processes::{Mark, scratch_folders, signal, wait_for};
-use memtrial_tests::harness::workshop::{Bench, Workshop, compile_c};
+use memtrial_tests::harness::workshop::{Bench, Workshop, compile_c, copy_program};
 use serde_json::Value;
 
 /// Rounds of figures that nobody judges.
@@ -115,7 +115,7 @@ fn a_process_of_another_user_is_not_looked_into() {
     let daemon = trial.daemon();
     let bench = open_bench();
     let program = bench.folder().join("memtrial");
-    fs::copy(&built().executable, &program).expect("a test's folder is writable");
+    copy_program(&built().executable, &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let line = format!("{}./memtrial leak -q --rounds 5 --do true --pid {}", unprivileged(), daemon.pid());
     refused(

@@ -1,6 +1,5 @@
 //! What the figures of a process show: growth and its rate, what ends it, and what is no leak.
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,7 +11,7 @@ use memtrial_tests::harness::daemon::{Daemon, answer, shell};
 use memtrial_tests::harness::leak_targets::{LeakTarget, client, named};
 use memtrial_tests::harness::leaks::{Trial, leaking, located, passes_through, pretty, process};
 use memtrial_tests::harness::memtrial::Memtrial;
-use memtrial_tests::harness::workshop::{Bench, Workshop, compile_c};
+use memtrial_tests::harness::workshop::{Bench, Workshop, compile_c, copy_program};
 
 /// Figures alone, with as many rounds as a clear case needs.
 const FIGURES: &str = "--rounds 240 --locate never";
@@ -239,7 +238,7 @@ fn restarts_under_a_name_are_noticed_and_the_run_goes_on() {
     // A name that nobody else's process has.
     let name = format!("re{}", std::process::id());
     let program = trial.bench.folder().join(&name);
-    fs::copy(target.program(&workshop, false), &program).expect("a test's folder is writable");
+    copy_program(&target.program(&workshop, false), &program);
     // Each dies in its twentieth round, and the shell starts the next.
     let line = format!("sh -c 'while :; do ./{name} 0; done'");
     let _daemon = Daemon::start(&trial.bench.folder(), &line).ready(&trial.request("alive"));
@@ -264,7 +263,7 @@ fn other_processes_are_watched_and_judged_by_themselves() {
     let other = Trial::of(&workshop, &leak, false);
     let name = format!("al{}", std::process::id());
     let program = other.bench.folder().join(&name);
-    fs::copy(leak.program(&workshop, false), &program).expect("a test's folder is writable");
+    copy_program(&leak.program(&workshop, false), &program);
     let daemon = Daemon::start(&other.bench.folder(), &format!("./{name} 16384"));
     let _daemon = daemon.ready(&other.request("alive"));
     let both = format!("{} && {}", quiet.request("work"), other.request("work"));
@@ -344,7 +343,7 @@ fn a_stored_run_of_a_good_version_is_compared_with() {
     // The same name for both: that is what processes are compared by.
     let serve = |program: &Path| format!("{} 4096", program.display());
     let place = bad.bench.folder().join("kept_blocks_good");
-    fs::copy(target.program(&workshop, false), &place).expect("a test's folder is writable");
+    copy_program(&target.program(&workshop, false), &place);
     let memtrial = bad.acting(FIGURES).arguments(["--serve", &serve(&place), "--against"]);
     let memtrial = memtrial.arguments([good.results()]).arguments(["--ready", &bad.request("alive")]);
     let report = memtrial.run().leak_report();

@@ -1,7 +1,6 @@
 //! A target on another machine, by ssh: sshd runs on the loopback interface, as does the target, and nothing is lost with
 //! a connection.
 
-use std::fs;
 use std::net::TcpListener;
 
 use memtrial_report::leak::{Report, Verdict};
@@ -10,7 +9,7 @@ use memtrial_tests::harness::leak_targets::named;
 use memtrial_tests::harness::leaks::{Trial, pretty, process, rounds_kept, wait_for_rounds};
 use memtrial_tests::harness::processes::wait_for;
 use memtrial_tests::harness::secure_shell::{HOST, SecureShell};
-use memtrial_tests::harness::workshop::{Bench, Workshop};
+use memtrial_tests::harness::workshop::{Bench, Workshop, copy_program};
 
 /// Rounds of figures that nobody judges.
 const SOME: &str = "--locate never --allow-inconclusive";
@@ -37,7 +36,7 @@ impl Remote {
         // A name that nobody else's process has.
         let name = format!("{test}{}", std::process::id());
         let program = trial.bench.folder().join(&name);
-        fs::copy(target.program(&workshop, true), &program).expect("a test's folder is writable");
+        copy_program(&target.program(&workshop, true), &program);
         trial.serve = format!("{} 4096", program.display());
         let daemon = trial.daemon();
         Remote { ssh: SecureShell::start(), trial, daemon, name, _workshop: workshop }

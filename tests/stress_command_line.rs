@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use memtrial_tests::harness::daemon::Daemon;
 use memtrial_tests::harness::memtrial::{Ended, Memtrial};
 use memtrial_tests::harness::processes::wait_for;
-use memtrial_tests::harness::workshop::Bench;
+use memtrial_tests::harness::workshop::{Bench, copy_program};
 use serde_json::Value;
 
 /// memtrial in a folder of its own.
@@ -114,7 +115,7 @@ fn a_command_needs_one_process() {
 fn processes_of_one_name_are_listed_with_the_option_for_each() {
     let bench = Bench::new();
     let name = format!("twin-{}", std::process::id());
-    fs::copy("/bin/sleep", bench.folder().join(&name)).expect("a test's folder is writable");
+    copy_program(Path::new("/bin/sleep"), &bench.folder().join(&name));
     let [one, other] = [(); 2].map(|()| Daemon::start(&bench.folder(), &format!("./{name} 1000")));
     let pids = [one.pid(), other.pid()];
     // Until the shell has become the program.

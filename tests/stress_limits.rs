@@ -13,7 +13,7 @@ use memtrial_tests::harness::packaged::{is_root, open_bench, unprivileged};
 use memtrial_tests::harness::processes::{signal, wait_for};
 use memtrial_tests::harness::stress::{Small, loaded, pretty, threads, wait_for_threads};
 use memtrial_tests::harness::stress_targets::named;
-use memtrial_tests::harness::workshop::Workshop;
+use memtrial_tests::harness::workshop::{Workshop, copy_program};
 
 /// More than any limit here, soon.
 const FAR_TOO_MUCH: &str = "--min 4k --max 16k --total 1g --rate 20000/s";
@@ -127,7 +127,7 @@ impl Unprivileged {
     fn new() -> Unprivileged {
         let bench = open_bench();
         let (memtrial, runtime) = (bench.beside("memtrial"), bench.beside("runtime"));
-        fs::copy(&built().executable, &memtrial).expect("it can be copied");
+        copy_program(&built().executable, &memtrial);
         fs::create_dir(&runtime).expect("a new folder is writable");
         if is_root() {
             chown(&runtime, Some(NOBODY), Some(NOBODY)).expect("it is ours");
@@ -138,7 +138,7 @@ impl Unprivileged {
     /// The target, where he can reach it.
     fn copy(&self, program: &Path) -> PathBuf {
         let copy = self.bench.beside("target");
-        fs::copy(program, &copy).expect("it can be copied");
+        copy_program(program, &copy);
         copy
     }
 

@@ -57,6 +57,16 @@ impl Default for Workshop {
     }
 }
 
+/// Copies a program that is to be run. Another process writes the copy: a child that another test starts meanwhile has
+/// what this process has open until it becomes its program, and what is open for writing can't be run (ETXTBSY).
+///
+/// # Panics
+/// When it can't be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status().expect("there is cp");
+    assert!(status.success(), "{} can't be copied to {}", from.display(), to.display());
+}
+
 fn compile(target: &Target, program: &Path) {
     let ending = target.source.extension().and_then(|ending| ending.to_str());
     let (compiler, usual): (_, &[&str]) = match ending {

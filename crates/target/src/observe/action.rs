@@ -31,12 +31,28 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Looks before what can't be killed (a process in the middle of a broken disk's access) is left to itself.
 const MOST_LOOKS: u32 = 250;
 
-/// Runs a command. Returns how it ended, and the end of what it printed.
-pub(super) fn run(command: &str, limit: Duration, interrupt: &Interrupt) -> (ActionEnd, String) {
+/// What came of a command.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub end: ActionEnd,
+    /// The end of what it printed.
+    pub printed: String,
+    /// Children of this process that it left behind.
+    pub orphans: Vec<i32>,
+}
+
+impl Ran {
+    fn not_started(error: &io::Error) -> Ran {
+        Ran { end: ActionEnd::NotStarted(error.to_string()), printed: String::new(), orphans: Vec::new() }
+    }
+}
+
+/// Runs a command.
+pub(super) fn run(command: &str, limit: Duration, interrupt: &Interrupt) -> Ran {
     let mark = mark();
     let (mut child, mut output) = match start(command, &mark) {
         Ok(started) => started,
-        Err(error) => return (ActionEnd::NotStarted(error.to_string()), String::new()),
+        Err(error) => return Ran::not_started(&error),
     };
     let deadline = Instant::now() + limit;
     let end = loop {
@@ -54,7 +70,15 @@ pub(super) fn run(command: &str, limit: Duration, interrupt: &Interrupt) -> (Act
         output.wait(left, Some(interrupt.fd()));
     };
     output.drain();
-    (end, output.tail.text())
+    Ran { end, printed: output.tail.text(), orphans: orphans(child.id().cast_signed(), &mark) }
+}
+
+/// Children of this process that the command left behind: those of the shell's group, ended ones too, and those that
+/// bear the mark. Others are of whoever else starts children here at the same time.
+fn orphans(shell: i32, mark: &str) -> Vec<i32> {
+    let is_orphan =
+        |&pid: &i32| here::stat_of(pid).is_ok_and(|stat| stat.group == shell) || has_mark(pid, mark);
+    crate::processes::children().into_iter().filter(is_orphan).collect()
 }
 
 /// A word that no other command has in its environment.

@@ -10,6 +10,12 @@ fn quiet() -> Interrupt {
     Interrupt::on_input(reader.into())
 }
 
+/// How a command ended, and the end of what it printed.
+fn run(command: &str, limit: Duration, interrupt: &Interrupt) -> (ActionEnd, String) {
+    let ran = super::run(command, limit, interrupt);
+    (ran.end, ran.printed)
+}
+
 const LONG: Duration = Duration::from_secs(300);
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -124,4 +130,12 @@ fn a_shell_that_is_not_allowed_to_run_something_says_so() {
     let (end, text) = run(&file.display().to_string(), LONG, &quiet());
     assert_eq!(end, ActionEnd::Exit(126));
     assert!(text.contains("ermission denied"), "{text}");
+}
+
+#[test]
+fn children_that_others_start_meanwhile_are_not_taken_for_orphans() {
+    let mut other = std::process::Command::new("true").spawn().expect("there is true");
+    let ran = super::run("true", LONG, &quiet());
+    assert!(!ran.orphans.contains(&other.id().cast_signed()), "{ran:?}");
+    assert!(other.wait().expect("nobody else has waited for it").success());
 }

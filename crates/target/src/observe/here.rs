@@ -23,9 +23,8 @@ pub struct Here {
 }
 
 impl Here {
-    /// This machine; actions are ended when `interrupt` asks to stop. While one runs, nobody else may start children of
-    /// this process: new ones are taken for orphans that the action left behind (see
-    /// [`crate::processes::adopt_orphans`]), which are waited for once they have ended.
+    /// This machine; actions are ended when `interrupt` asks to stop. What they leave behind and becomes a child of this
+    /// process (see [`crate::processes::adopt_orphans`]) is waited for once it has ended.
     #[must_use]
     pub fn new(interrupt: Interrupt) -> Here {
         Here { interrupt, kept: HashMap::new(), orphans: Vec::new() }
@@ -116,11 +115,10 @@ impl Place for Here {
 
     fn run(&mut self, command: &str, limit: Duration) -> Result<(ActionEnd, String), ObserveError> {
         reap(&mut self.orphans);
-        let before = crate::processes::children();
-        let ended = action::run(command, limit, &self.interrupt);
-        self.orphans.extend(crate::processes::children().into_iter().filter(|pid| !before.contains(pid)));
+        let ran = action::run(command, limit, &self.interrupt);
+        self.orphans.extend(ran.orphans);
         reap(&mut self.orphans);
-        Ok(ended)
+        Ok((ran.end, ran.printed))
     }
 }
 
