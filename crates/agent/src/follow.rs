@@ -13,7 +13,7 @@ use crate::memory::Shared;
 use crate::real::{self, call};
 use crate::record;
 use crate::stack::{self, Caller};
-use crate::{sampling, system, thread};
+use crate::{events, sampling, system, thread};
 
 /// The table, once there is one; it stays until the process ends.
 static TABLE: AtomicPtr<Head> = AtomicPtr::new(core::ptr::null_mut());
@@ -409,9 +409,10 @@ unsafe extern "C" fn memtrial_follow(path: *const core::ffi::c_char) -> u64 {
     crate::start::join(path)
 }
 
-/// Ends following in this process. Called by the controller.
+/// Ends following and telling of events in this process. Called by the controller.
 #[unsafe(no_mangle)]
 extern "C" fn memtrial_leave() -> u64 {
     end();
+    events::end();
     0
 }

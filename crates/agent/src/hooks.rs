@@ -7,12 +7,15 @@ use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
 
+use crate::events::memory as told;
 use crate::inject::{counts_live, fails};
 use crate::real::{self, ENOMEM, call, plain, pool_size, set_errno};
 use crate::stack::{Caller, forget_rules};
 use crate::{follow, start, thread};
 
 const NULL: *mut c_void = core::ptr::null_mut();
+/// What `valloc` aligns to.
+const PAGE: usize = 4096;
 
 /// Exports a function whose caller's stack pointer and frame pointer are passed on behind its own arguments, in
 /// the two registers named.
@@ -42,9 +45,15 @@ export!(memalign => memalign_at, "rdx", "rcx");
 export!(reallocarray => reallocarray_at, "rcx", "r8");
 export!(posix_memalign => posix_memalign_at, "rcx", "r8");
 
-/// Makes an allocation of `bytes` unless it is to fail.
+/// Makes an allocation of `bytes` unless it is to fail; `alignment` is 0 where none was asked for.
 #[inline]
-fn allocate(bytes: usize, sp: u64, bp: u64, real: impl FnOnce() -> *mut c_void) -> *mut c_void {
+fn allocate(
+    bytes: usize,
+    alignment: usize,
+    sp: u64,
+    bp: u64,
+    real: impl FnOnce() -> *mut c_void,
+) -> *mut c_void {
     start::start();
     if fails(bytes, Caller { sp, bp }) {
         set_errno(ENOMEM);
@@ -53,6 +62,7 @@ fn allocate(bytes: usize, sp: u64, bp: u64, real: impl FnOnce() -> *mut c_void) 
     let block = real();
     came(block);
     follow::born(block, bytes, Caller { sp, bp });
+    told::allocated(bytes, alignment, block, sp);
     block
 }
 
@@ -99,14 +109,16 @@ fn look_at_malloc(size: usize, sp: u64, bp: u64) -> *mut c_void {
         });
     }
     // SAFETY: the target's arguments.
-    allocate(size, sp, bp, || unsafe { call::malloc(size) })
+    allocate(size, 0, sp, bp, || unsafe { call::malloc(size) })
 }
 
 extern "C" fn calloc_at(count: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
     let Some(bytes) = count.checked_mul(size) else {
         // The overflow check stays the allocator's own, and is no allocation.
         // SAFETY: the target's arguments.
-        return unsafe { call::calloc(count, size) };
+        let block = unsafe { call::calloc(count, size) };
+        told::allocated(usize::MAX, 0, block, sp);
+        return block;
     };
     if follow::passes(bytes) {
         // SAFETY: the target's arguments.
@@ -119,7 +131,7 @@ extern "C" fn calloc_at(count: usize, size: usize, sp: u64, bp: u64) -> *mut c_v
         });
     }
     // SAFETY: the target's arguments.
-    allocate(bytes, sp, bp, || unsafe { call::calloc(count, size) })
+    allocate(bytes, 0, sp, bp, || unsafe { call::calloc(count, size) })
 }
 
 /// What an allocator or the loader asks for while it works for the agent or the target: never failed, and taken
@@ -141,6 +153,7 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
     if thread::is_busy() || (size == 0 && !block.is_null()) {
         goes(block);
         follow::dies(block);
+        told::freed(block, sp);
         // SAFETY: the target's arguments. Of size 0 this frees: nothing is asked for.
         return unsafe { call::realloc(block, size) };
     }
@@ -163,6 +176,7 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
         came(moved);
         follow::born(moved, size, Caller { sp, bp });
     }
+    told::resized(block, size, moved, sp);
     moved
 }
 
@@ -177,6 +191,7 @@ extern "C" fn reallocarray_at(
         Some(bytes) => realloc_at(block, bytes, sp, bp),
         None => {
             set_errno(ENOMEM);
+            told::failed(usize::MAX, sp);
             NULL
         }
     }
@@ -201,28 +216,31 @@ extern "C" fn posix_memalign_at(
         let block = unsafe { *to };
         came(block);
         follow::born(block, size, Caller { sp, bp });
+        told::allocated(size, alignment, block, sp);
+    } else {
+        told::failed(size, sp);
     }
     result
 }
 
 extern "C" fn aligned_alloc_at(alignment: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
     // SAFETY: the target's arguments.
-    allocate(size, sp, bp, || unsafe { call::aligned_alloc(alignment, size) })
+    allocate(size, alignment, sp, bp, || unsafe { call::aligned_alloc(alignment, size) })
 }
 
 extern "C" fn memalign_at(alignment: usize, size: usize, sp: u64, bp: u64) -> *mut c_void {
     // SAFETY: the target's arguments.
-    allocate(size, sp, bp, || unsafe { call::memalign(alignment, size) })
+    allocate(size, alignment, sp, bp, || unsafe { call::memalign(alignment, size) })
 }
 
 extern "C" fn valloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
     // SAFETY: the target's arguments.
-    allocate(size, sp, bp, || unsafe { call::valloc(size) })
+    allocate(size, PAGE, sp, bp, || unsafe { call::valloc(size) })
 }
 
 extern "C" fn pvalloc_at(size: usize, sp: u64, bp: u64) -> *mut c_void {
     // SAFETY: the target's arguments.
-    allocate(size, sp, bp, || unsafe { call::pvalloc(size) })
+    allocate(size, PAGE, sp, bp, || unsafe { call::pvalloc(size) })
 }
 
 /// Stands in for an `operator new` that an allocator brings along itself, and which so calls no `malloc`: the blocks
@@ -254,9 +272,9 @@ extern "C" fn real_operator_new() -> *mut c_void {
     real::operator_new()
 }
 
-/// Stands in front of the target's `free`.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn free(block: *mut c_void) {
+export!(free => free_at, "rsi", "rdx");
+
+extern "C" fn free_at(block: *mut c_void, sp: u64, _: u64) {
     if pool_size(block).is_some() {
         return;
     }
@@ -264,13 +282,14 @@ unsafe extern "C" fn free(block: *mut c_void) {
         // SAFETY: the target's argument.
         return unsafe { plain::free(block) };
     }
-    look_at_free(block);
+    look_at_free(block, sp);
 }
 
 #[inline(never)]
-fn look_at_free(block: *mut c_void) {
+fn look_at_free(block: *mut c_void, sp: u64) {
     goes(block);
     follow::dies(block);
+    told::freed(block, sp);
     // SAFETY: the target's argument.
     unsafe { call::free(block) };
 }
@@ -318,13 +337,18 @@ extern "C" fn mmap_at(
     if mapped != real::FAILED && flags & MAP_ANONYMOUS != 0 && flags & MAP_FIXED == 0 {
         follow::born(mapped, length, Caller { sp, bp });
     }
+    told::mapped(mapped, length, [protection, flags, fd], sp);
     mapped
 }
 
-extern "C" fn munmap_at(address: *mut c_void, length: usize, _: u64, _: u64) -> c_int {
+extern "C" fn munmap_at(address: *mut c_void, length: usize, sp: u64, _: u64) -> c_int {
     follow::unmapped(address, length);
     // SAFETY: the target's arguments.
-    unsafe { call::munmap(address, length) }
+    let result = unsafe { call::munmap(address, length) };
+    if result == 0 {
+        told::unmapped(address, length, sp);
+    }
+    result
 }
 
 /// Stands in front of the target's `mremap`. The last argument counts only with a flag, and is passed on as it comes.
@@ -340,7 +364,7 @@ extern "C" fn mremap_at(
     to: usize,
     flags: c_int,
     place: *mut c_void,
-    _sp: u64,
+    sp: u64,
 ) -> *mut c_void {
     let followed = follow::unmapped(address, length);
     // SAFETY: the target's arguments.
@@ -350,14 +374,17 @@ extern "C" fn mremap_at(
     } else {
         follow::resized(moved, to, followed);
     }
+    told::remapped((address, length), moved, to, sp);
     moved
 }
 
-/// Stands in front of the loader's `dlclose`: other code may be loaded where the closed library was.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn dlclose(handle: *mut c_void) -> c_int {
+// Other code may be loaded where the closed library was.
+export!(dlclose => dlclose_at, "rsi", "rdx");
+
+extern "C" fn dlclose_at(handle: *mut c_void, sp: u64, _: u64) -> c_int {
     // SAFETY: the target's argument.
     let result = unsafe { real::dlclose(handle) };
     forget_rules();
+    told::closed(handle, result, sp);
     result
 }

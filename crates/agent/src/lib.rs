@@ -8,7 +8,10 @@
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the agent is written for Linux on x86-64");
 
+mod announced;
 mod control;
+mod events;
+mod files;
 mod follow;
 mod hooks;
 mod inject;

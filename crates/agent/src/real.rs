@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use memtrial_wire::layout::REAL_FUNCTIONS;
+use memtrial_wire::layout::{self, REAL_FUNCTIONS};
 
 use crate::{stack, thread};
 
@@ -19,6 +19,15 @@ pub const RTLD_DEFAULT: *mut c_void = core::ptr::null_mut();
 
 /// No memory.
 pub const ENOMEM: c_int = 12;
+
+/// No such function.
+pub const ENOSYS: c_int = 38;
+
+/// The value of `errno`.
+pub fn errno() -> c_int {
+    // SAFETY: the C library returns the address of this thread's `errno`.
+    unsafe { *__errno_location() }
+}
 
 /// Sets `errno`.
 pub fn set_errno(to: c_int) {
@@ -149,6 +158,24 @@ plain! {
     FREE free(block: *mut c_void);
 }
 
+/// Functions that the agent announces before it jumps to them, in the order of the end of [`REAL_FUNCTIONS`].
+pub static ANNOUNCED: [Function; REAL_FUNCTIONS.len() - layout::ANNOUNCED] = [
+    Function::new(b"fork\0"),
+    Function::new(b"execve\0"),
+    Function::new(b"execv\0"),
+    Function::new(b"execvp\0"),
+    Function::new(b"execvpe\0"),
+    Function::new(b"execl\0"),
+    Function::new(b"execlp\0"),
+    Function::new(b"execle\0"),
+    Function::new(b"fexecve\0"),
+    Function::new(b"posix_spawn\0"),
+    Function::new(b"posix_spawnp\0"),
+    Function::new(b"pthread_create\0"),
+    Function::new(b"dlopen\0"),
+    Function::new(b"dlmopen\0"),
+];
+
 static DLCLOSE: Function = Function::new(b"dlclose\0");
 static OPERATOR_NEW: Function = Function::new(b"_Znwm\0");
 
@@ -156,7 +183,7 @@ static OPERATOR_NEW: Function = Function::new(b"_Znwm\0");
 /// the agent was loaded into while it ran. Where the agent was loaded with the program, what stands behind it is looked
 /// up instead. Says whether there is an allocator.
 pub fn learn(told: &[AtomicU64; REAL_FUNCTIONS.len()]) -> bool {
-    let all: [&Function; REAL_FUNCTIONS.len()] = [
+    let allocator: [&Function; layout::ANNOUNCED] = [
         &MALLOC,
         &CALLOC,
         &REALLOC,
@@ -175,7 +202,7 @@ pub fn learn(told: &[AtomicU64; REAL_FUNCTIONS.len()]) -> bool {
     ];
     let first = symbol(RTLD_DEFAULT, MALLOC.name);
     let in_front = stack::share_module(first as u64, learn as fn(_) -> _ as usize as u64);
-    for (function, told) in all.into_iter().zip(told) {
+    for (function, told) in allocator.into_iter().chain(&ANNOUNCED).zip(told) {
         if in_front {
             function.address();
         } else {

@@ -7,7 +7,7 @@ use memtrial_wire::glob::names_program;
 use memtrial_wire::layout::{CONTROL_VARIABLE, Control, MAGIC, VERSION, mode, offset, refusal};
 
 use crate::memory::Shared;
-use crate::{control, follow, inject, real, stack, system};
+use crate::{announced, control, events, follow, inject, real, stack, system};
 
 /// Run by the loader before the program's own constructors; libraries' constructors may allocate before it.
 #[used]
@@ -20,6 +20,7 @@ static ON_TRIAL: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn at_load(_: c_int, _: *mut *mut c_char, environment: *mut *mut c_char) {
     start();
+    announced::prepare();
     let Some(shared) = Shared::get() else { return };
     if shared.control().mode == mode::CONTROL && ON_TRIAL.load(Ordering::Relaxed) {
         begin_control();
@@ -49,6 +50,11 @@ fn join_trial() {
         return;
     }
     control.images.fetch_add(1, Ordering::Relaxed);
+    if control.mode == mode::TRACE {
+        // Events name their caller, for which no stack is unwound.
+        events::begin(shared);
+        return;
+    }
     if !stack::prepare() {
         control.no_unwinder.store(1, Ordering::Relaxed);
         return;
@@ -71,18 +77,22 @@ fn begin_control() {
     }
 }
 
-/// Joins a trial that follows blocks, in a process that the agent was loaded into while it ran. Returns 0, or one of
+/// Joins a trial that follows blocks or traces events, in a process that the agent was loaded into while it ran. Returns 0, or one of
 /// [`refusal`].
 pub fn join(path: &[u8]) -> u64 {
     STARTED.store(true, Ordering::Relaxed);
     let Ok(shared) = open_control(path) else { return refusal::NO_CONTROL };
     // What is known of code refers to the tables of the trial before.
     stack::forget_rules();
-    if !stack::prepare() {
+    let traces = shared.control().mode == mode::TRACE;
+    if !stack::prepare() && !traces {
         return refusal::NO_UNWINDER;
     }
     if !real::learn(&shared.control().real) {
         return refusal::NO_ALLOCATOR;
+    }
+    if traces {
+        return if events::begin(shared) { 0 } else { refusal::NO_MEMORY };
     }
     if follow::begin(shared) { 0 } else { refusal::NO_MEMORY }
 }

@@ -2,11 +2,10 @@
 
 use core::arch::asm;
 
-use memtrial_wire::layout::AGENT_MARK;
-
 /// Numbers of the calls used (Linux, x86-64).
-mod number {
+pub(crate) mod number {
     pub const READ: u64 = 0;
+    pub const WRITE: u64 = 1;
     pub const CLOSE: u64 = 3;
     pub const FSTAT: u64 = 5;
     pub const POLL: u64 = 7;
@@ -15,10 +14,12 @@ mod number {
     pub const MUNMAP: u64 = 11;
     pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
+    pub const PWRITE64: u64 = 18;
     pub const MADVISE: u64 = 28;
     pub const GETPID: u64 = 39;
     pub const SOCKET: u64 = 41;
     pub const CONNECT: u64 = 42;
+    pub const SENDTO: u64 = 44;
     pub const SENDMSG: u64 = 46;
     pub const RECVMSG: u64 = 47;
     pub const GETSOCKOPT: u64 = 55;
@@ -26,14 +27,19 @@ mod number {
     pub const FCNTL: u64 = 72;
     pub const READLINK: u64 = 89;
     pub const SETPGID: u64 = 109;
+    pub const RT_SIGPENDING: u64 = 127;
+    pub const RT_SIGTIMEDWAIT: u64 = 128;
     pub const PRCTL: u64 = 157;
+    pub const GETTID: u64 = 186;
     pub const FUTEX: u64 = 202;
     pub const GETDENTS64: u64 = 217;
     pub const CLOCK_GETTIME: u64 = 228;
     pub const EXIT_GROUP: u64 = 231;
+    pub const TGKILL: u64 = 234;
     pub const WAITID: u64 = 247;
     pub const OPENAT: u64 = 257;
     pub const NEWFSTATAT: u64 = 262;
+    pub const FALLOCATE: u64 = 285;
     pub const ACCEPT4: u64 = 288;
     pub const DUP3: u64 = 292;
     pub const PRLIMIT64: u64 = 302;
@@ -61,7 +67,7 @@ pub const ECHILD: i64 = 10;
 /// The error number of a failed call.
 pub type Errno = i64;
 
-fn check(result: i64) -> Result<u64, Errno> {
+pub(crate) fn check(result: i64) -> Result<u64, Errno> {
     // The kernel returns errors as -4095..=-1; all else, addresses too, is success.
     if (-4095..0).contains(&result) { Err(-result) } else { Ok(result.cast_unsigned()) }
 }
@@ -72,7 +78,7 @@ fn check(result: i64) -> Result<u64, Errno> {
 /// The arguments must be right for the call: pointers valid for what it reads and writes, and its effect on
 /// memory, descriptors and processes one that the caller answers for.
 #[inline]
-unsafe fn call(number: u64, a: [u64; 6]) -> i64 {
+pub(crate) unsafe fn call(number: u64, a: [u64; 6]) -> i64 {
     let result;
     // SAFETY: the x86-64 system call convention; the caller answers for the arguments.
     unsafe {
@@ -94,10 +100,12 @@ macro_rules! marked {
             arguments[i] = given[i];
             i += 1;
         }
-        arguments[5] = AGENT_MARK;
-        check(call($number, arguments))
+        arguments[5] = memtrial_wire::layout::AGENT_MARK;
+        $crate::system::check($crate::system::call($number, arguments))
     }};
 }
+
+pub(crate) use marked;
 
 /// What `fstat` tells, as far as it is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +151,7 @@ fn is_path(path: &[u8]) -> bool {
 }
 
 /// The current folder, for the calls that take one.
-const AT_FDCWD: u64 = (-100i64).cast_unsigned();
+pub const AT_FDCWD: u64 = (-100i64).cast_unsigned();
 
 /// Opens `path` (NUL-terminated).
 pub fn open(path: &[u8], flags: u64) -> Result<u64, Errno> {

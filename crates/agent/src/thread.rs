@@ -1,4 +1,4 @@
-//! What the agent keeps for each thread: whether it is inside an allocator already.
+//! What the agent keeps for each thread: whether it is inside an allocator already, sampling, and where it records.
 
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
@@ -24,6 +24,12 @@ global_asm!(
     ".size memtrial_thread_sampling, 16",
     "memtrial_thread_sampling:",
     ".zero 16",
+    ".globl memtrial_thread_recorder",
+    ".hidden memtrial_thread_recorder",
+    ".type memtrial_thread_recorder, @object",
+    ".size memtrial_thread_recorder, 48",
+    "memtrial_thread_recorder:",
+    ".zero 48",
     ".text",
 );
 
@@ -34,6 +40,39 @@ fn sampling() -> &'static [Cell<u64>; 2] {
     // SAFETY: reads the thread pointer and adds the variable's fixed offset from it.
     unsafe {
         asm!("mov {0}, qword ptr fs:[0]", "add {0}, qword ptr [rip + memtrial_thread_sampling@GOTTPOFF]",
+            out(reg) address, options(nostack, pure, readonly));
+    }
+    // SAFETY: the variable belongs to this thread, and lives as long as it.
+    unsafe { &*address }
+}
+
+/// What telling of events keeps for a thread. All zeros at first.
+#[repr(C)]
+#[derive(Default)]
+pub struct Recorder {
+    /// Whether an event is being told of.
+    pub telling: Cell<u64>,
+    /// The owner of the chunk: see `events::simple`.
+    pub owner: Cell<u64>,
+    /// Address of the chunk that this thread writes to; 0: none.
+    pub chunk: Cell<u64>,
+    /// Bytes of it in use.
+    pub used: Cell<usize>,
+    /// Events that are dropped before a chunk is asked for again.
+    pub pause: Cell<u64>,
+    /// The place of the chunk in the list of chunks, from 1; 0: none.
+    pub place: Cell<usize>,
+}
+
+const _: () = assert!(size_of::<Recorder>() == 48);
+
+/// This thread's.
+#[inline]
+pub fn recorder() -> &'static Recorder {
+    let address: *const Recorder;
+    // SAFETY: reads the thread pointer and adds the variable's fixed offset from it.
+    unsafe {
+        asm!("mov {0}, qword ptr fs:[0]", "add {0}, qword ptr [rip + memtrial_thread_recorder@GOTTPOFF]",
             out(reg) address, options(nostack, pure, readonly));
     }
     // SAFETY: the variable belongs to this thread, and lives as long as it.

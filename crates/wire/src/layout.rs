@@ -6,12 +6,13 @@
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::fault::FaultCode;
+use crate::tracing::Tracing;
 
 /// First word of the file.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"memtrial");
 
 /// Changes with every change of this file, so that an agent never misreads a controller's memory.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The environment variable that holds the path of the file.
 pub const CONTROL_VARIABLE: &str = "MEMTRIAL_CONTROL";
@@ -50,12 +51,14 @@ pub mod mode {
     pub const FOLLOW: u32 = 5;
     /// Fail nothing; answer on a control socket, and load the heap as it is told there.
     pub const CONTROL: u32 = 6;
+    /// Fail nothing; tell of events.
+    pub const TRACE: u32 = 7;
 }
 
 /// The functions that the agent stands in front of, and others that it calls: an agent that is loaded into a running
 /// process is told their addresses, in this order. The loader's own answer could be a stub in the executable, whose calls
 /// come back to the agent.
-pub const REAL_FUNCTIONS: [&str; 15] = [
+pub const REAL_FUNCTIONS: [&str; 29] = [
     "malloc",
     "calloc",
     "realloc",
@@ -71,7 +74,24 @@ pub const REAL_FUNCTIONS: [&str; 15] = [
     "mremap",
     "dlclose",
     "_Znwm",
+    "fork",
+    "execve",
+    "execv",
+    "execvp",
+    "execvpe",
+    "execl",
+    "execlp",
+    "execle",
+    "fexecve",
+    "posix_spawn",
+    "posix_spawnp",
+    "pthread_create",
+    "dlopen",
+    "dlmopen",
 ];
+
+/// Where those of [`REAL_FUNCTIONS`] begin that the agent only announces before it jumps to them.
+pub const ANNOUNCED: usize = 15;
 
 /// Where `malloc`, `realloc` and `free` stand in [`REAL_FUNCTIONS`].
 #[must_use]
@@ -276,6 +296,8 @@ pub struct Control {
     pub follow: [u8; 1024],
     /// Folder of the slots' output files, NUL-terminated.
     pub slot_folder: [u8; 256],
+    /// Events, for [`mode::TRACE`].
+    pub tracing: Tracing,
 }
 
 /// One entry of the site table: an open-addressed hash table probed linearly.
@@ -366,7 +388,7 @@ pub mod offset {
     use core::mem::size_of;
 
     /// The slots, behind the head.
-    pub const SLOTS_AT: usize = 4096;
+    pub const SLOTS_AT: usize = 8192;
     /// The module table.
     pub const MODULES_AT: usize = SLOTS_AT + SLOTS * size_of::<Slot>();
     /// The site table.

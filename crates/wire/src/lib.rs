@@ -6,5 +6,8 @@ pub mod decision;
 pub mod fault;
 pub mod glob;
 pub mod layout;
+pub mod line;
 pub mod live;
+pub mod recording;
 pub mod site;
+pub mod tracing;

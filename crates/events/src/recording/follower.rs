@@ -1,0 +1,227 @@
+//! A recording that is being written, read as it grows.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use memtrial_wire::recording::{CHUNK, CHUNK_HEAD, RECORD_HEAD};
+
+use super::chunk::{self, State};
+use super::clock::Moment;
+use super::error::RecordingError;
+use super::head::{self, Opened, read_at_most};
+use super::record;
+use crate::hit::{Hit, Table};
+use crate::merge::HOLD;
+
+/// Reads a recording while others write it.
+#[derive(Debug)]
+pub struct Follower {
+    opened: Opened,
+    /// Chunks that may still grow.
+    growing: Vec<Growing>,
+    /// Chunks that were taken but were not in use when last looked at.
+    awaited: Vec<u64>,
+    /// Chunks taken when last looked at.
+    taken: u64,
+    /// Time of the last hit of each thread: neither a better rate of the clock nor the moment of another chunk must turn two
+    /// hits around.
+    last: HashMap<(u32, u32), u64>,
+    dropped: u64,
+    damaged: u64,
+    /// Until when it is known what happened, while there are chunks that were not looked at yet.
+    complete_until: Option<u64>,
+    /// Chunks that were read to their end, and not asked for yet.
+    read: Vec<u64>,
+}
+
+/// Most chunks that are begun with at once, so that what is read takes bounded memory.
+const MOST_CHUNKS: u64 = 32;
+
+#[derive(Debug)]
+struct Growing {
+    number: u64,
+    pid: u32,
+    tid: u32,
+    moment: Moment,
+    /// Bytes read, the head included.
+    read: usize,
+    state: Growth,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Growth {
+    Open,
+    /// Its thread has begun another one: what is in it now is all.
+    Complete,
+    /// Nothing more can be read.
+    Damaged,
+}
+
+impl Follower {
+    /// Opens a recording whose head and table are written; chunks need not be there.
+    ///
+    /// # Errors
+    /// As for [`super::Recording::open`].
+    pub fn open(path: &Path) -> Result<Follower, RecordingError> {
+        let opened = head::open(path)?;
+        Ok(Follower {
+            opened,
+            growing: Vec::new(),
+            awaited: Vec::new(),
+            taken: 0,
+            last: HashMap::new(),
+            dropped: 0,
+            damaged: 0,
+            complete_until: None,
+            read: Vec::new(),
+        })
+    }
+
+    /// What its hits refer to.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.opened.table
+    }
+
+    /// Hits that came since the last call, not all if they are many: see [`Follower::complete_until`]. Those of one thread are
+    /// in the order of their times, others are not: see [`crate::merge::Merger`].
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn poll(&mut self) -> io::Result<Vec<Hit>> {
+        let counters = self.opened.counters()?;
+        self.dropped = counters.dropped;
+        self.enter(counters.taken)?;
+        let mut hits = Vec::new();
+        let Opened { file, table, clock, .. } = &self.opened;
+        for chunk in &mut self.growing {
+            let last = self.last.entry((chunk.pid, chunk.tid)).or_default();
+            let at = self.opened.chunk_at(chunk.number);
+            let mut bytes = [0; CHUNK_HEAD];
+            let read = read_at_most(file, &mut bytes, at)?;
+            // `used` is read before what it speaks of.
+            let State::Open(head) = chunk::head(&bytes[..read]) else {
+                chunk.state = Growth::Damaged;
+                continue;
+            };
+            if head.used < chunk.read {
+                chunk.state = Growth::Damaged;
+                continue;
+            }
+            let mut bytes = vec![0; head.used - chunk.read];
+            let read = read_at_most(file, &mut bytes, at + chunk.read as u64)?;
+            let mut rest = &bytes[..read];
+            while !rest.is_empty() {
+                let Some(record) = record::read(rest, &table.events) else {
+                    chunk.state = Growth::Damaged;
+                    break;
+                };
+                rest = &rest[record.size..];
+                chunk.read += record.size;
+                *last = clock.nanoseconds(record.time, chunk.moment).max(*last);
+                let (event, values) = (record.event, record.values);
+                hits.push(Hit { event, time: *last, pid: chunk.pid, tid: chunk.tid, values, stack: None });
+            }
+        }
+        self.damaged += self.growing.iter().filter(|chunk| chunk.state == Growth::Damaged).count() as u64;
+        let read = &mut self.read;
+        self.growing.retain(|chunk| {
+            let goes_on = chunk.state == Growth::Open && chunk.read + RECORD_HEAD <= CHUNK;
+            if !goes_on && chunk.state != Growth::Damaged {
+                read.push(self.opened.chunk_at(chunk.number));
+            }
+            goes_on
+        });
+        Ok(hits)
+    }
+
+    /// The time up to which all hits are known as of the last poll, in nanoseconds of CLOCK_MONOTONIC; `None`: until now.
+    #[must_use]
+    pub fn complete_until(&self) -> Option<u64> {
+        self.complete_until
+    }
+
+    /// Where chunks begin that have been read to their end since the last call: nobody writes to them any more.
+    pub fn take_read(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.read)
+    }
+
+    /// Looks how many hits found no room, and reads none.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn look(&mut self) -> io::Result<()> {
+        self.dropped = self.opened.counters()?.dropped;
+        Ok(())
+    }
+
+    /// Hits that found no room, as of the last poll or look.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Chunks that could not be read to their end.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Looks for chunks that came into use.
+    fn enter(&mut self, taken: u64) -> io::Result<()> {
+        // What is taken and not in the file yet is looked for next time.
+        let there = taken.min(self.opened.present()?).max(self.taken);
+        let until = there.min(self.taken.saturating_add(MOST_CHUNKS));
+        self.awaited.extend(self.taken..until);
+        self.taken = until;
+        if until == there {
+            self.complete_until = None;
+        }
+        let mut awaited = std::mem::take(&mut self.awaited);
+        let mut begun = Vec::new();
+        let mut failed = Ok(());
+        awaited.retain(|&number| {
+            let mut bytes = [0; CHUNK_HEAD];
+            let read = match read_at_most(&self.opened.file, &mut bytes, self.opened.chunk_at(number)) {
+                Ok(read) => read,
+                Err(error) => {
+                    failed = Err(error);
+                    return true;
+                }
+            };
+            match chunk::head(&bytes[..read]) {
+                State::NotYet => return true,
+                State::Damaged => self.damaged += 1,
+                State::Open(head) => begun.push((number, head)),
+            }
+            false
+        });
+        self.awaited = awaited;
+        if begun.is_empty() {
+            return failed;
+        }
+        // A thread writes into one chunk at a time.
+        let mut newest: HashMap<(u32, u32), u64> = HashMap::new();
+        for (number, head) in &begun {
+            self.opened.clock.know(head.moment);
+            if until < there {
+                // The next ones were opened later, or in the same instant.
+                self.complete_until = Some(head.moment.1.saturating_sub(HOLD));
+            }
+            let newest = newest.entry((head.pid, head.tid)).or_insert(*number);
+            *newest = (*newest).max(*number);
+        }
+        let growing = |(number, head): (u64, chunk::ChunkHead)| {
+            let (pid, tid, moment) = (head.pid, head.tid, head.moment);
+            Growing { number, pid, tid, moment, read: CHUNK_HEAD, state: Growth::Open }
+        };
+        self.growing.extend(begun.into_iter().map(growing));
+        for chunk in &mut self.growing {
+            if newest.get(&(chunk.pid, chunk.tid)).is_some_and(|newest| chunk.number < *newest) {
+                chunk.state = Growth::Complete;
+            }
+        }
+        failed
+    }
+}
