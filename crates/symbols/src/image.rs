@@ -63,6 +63,7 @@ pub(crate) const PT_DYNAMIC: u32 = 2;
 pub(crate) const PT_INTERP: u32 = 3;
 pub(crate) const PT_NOTE: u32 = 4;
 pub(crate) const PF_X: u32 = 1;
+pub(crate) const PF_W: u32 = 2;
 pub(crate) const SHT_SYMTAB: u32 = 2;
 pub(crate) const SHT_NOTE: u32 = 7;
 pub(crate) const SHT_NOBITS: u32 = 8;

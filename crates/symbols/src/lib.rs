@@ -17,6 +17,8 @@ mod image;
 #[cfg(feature = "std")]
 mod maps;
 #[cfg(feature = "std")]
+pub mod probes;
+#[cfg(feature = "std")]
 pub mod remote;
 #[cfg(feature = "std")]
 pub mod symbolize;

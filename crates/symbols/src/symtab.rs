@@ -6,9 +6,13 @@ use crate::image::{ElfError, Image, Layout, SHT_DYNSYM, SHT_SYMTAB, string_at};
 
 const STT_NOTYPE: u8 = 0;
 const STT_FUNC: u8 = 2;
+const STT_SECTION: u8 = 3;
+const STT_FILE: u8 = 4;
+const STT_TLS: u8 = 6;
 const STT_GNU_IFUNC: u8 = 10;
 const STB_LOCAL: u8 = 0;
 const SHN_UNDEF: u16 = 0;
+const SHN_ABS: u16 = 0xfff1;
 
 /// One entry of a symbol table, widened to 64 bits.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,16 @@ impl Symbol {
     /// Whether it is code that is called by this name, not code that chooses which to call.
     pub fn is_plain_function(&self) -> bool {
         self.section != SHN_UNDEF && self.kind == STT_FUNC
+    }
+
+    /// Whether its value is an address of this file: it is defined here, and is neither thread-local nor a bare number.
+    pub fn has_address(&self) -> bool {
+        !matches!(self.section, SHN_UNDEF | SHN_ABS) && !matches!(self.kind, STT_SECTION | STT_FILE | STT_TLS)
+    }
+
+    /// Whether each thread has one of its own, so that its value is not an address.
+    pub fn is_thread_local(&self) -> bool {
+        self.kind == STT_TLS
     }
 
     fn is_function(&self) -> bool {
