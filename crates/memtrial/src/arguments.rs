@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod leak;
+mod patterns;
 pub mod quantities;
 pub mod rpc;
 pub mod stress;
+pub mod trace;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use memtrial_report::model::Policy;
 use memtrial_trials::oom::options::{Mode, Sample};
 use memtrial_trials::oom::under::Debugger;
@@ -29,6 +31,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Those of this process. Ends it where they are wrong.
+    pub fn of_this_process() -> Arguments {
+        Arguments::parse_from(patterns::marked(std::env::args_os(), Arguments::command()))
+    }
+
     /// The choice, as the library for it takes it.
     pub fn color(&self) -> anstream::ColorChoice {
         match self.color {
@@ -61,6 +68,10 @@ pub enum Command {
     Stress(Box<stress::Stress>),
     /// Give commands to the load in a process, one at a time
     Rpc(rpc::Rpc),
+    /// Tell what a program and its allocator do, live
+    Trace(Box<trace::Trace>),
+    /// Tell what this machine allows, and how to allow the rest
+    Doctor(Doctor),
     /// Be a process that does nothing, for `memtrial stress` without a target
     #[command(hide = true)]
     Hold,
@@ -69,6 +80,14 @@ pub enum Command {
     ObserveServer(ObserveServer),
     /// Print a stored run again
     Show(Show),
+}
+
+/// `memtrial doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `memtrial oom`

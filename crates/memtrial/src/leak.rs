@@ -7,6 +7,7 @@ use memtrial_report::leak::Report;
 use memtrial_report::store::{self, Store};
 use memtrial_report::trial::TrialReport;
 use memtrial_target::interrupt::Interrupt;
+use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_target::observe::{Here, Place, There};
 use memtrial_target::preflight::Unfit;
@@ -33,8 +34,9 @@ pub fn run(arguments: Leak) -> Result<ExitStatus, Failure> {
     let session = Session::begin(arguments)?;
     // What is started for the trial, and all below it, is ended with it. Where the target was there before, its
     // actions may restart it: what they leave behind belongs to the user.
-    let adopts = matches!(session.options.subject, Subject::Serve(_) | Subject::Program(_));
-    session::kept(adopts, trial::clean_up, |path| in_scratch(&session, path))
+    let own = matches!(session.options.subject, Subject::Serve(_) | Subject::Program(_));
+    let started = if own { Started::Ended } else { Started::LeftAlone };
+    session::kept(started, trial::clean_up, |path| in_scratch(&session, path))
 }
 
 /// What is known before anything runs.

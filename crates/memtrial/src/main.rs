@@ -2,6 +2,7 @@
 
 mod agent;
 mod arguments;
+mod doctor;
 mod environment;
 mod exit;
 mod failure;
@@ -19,15 +20,14 @@ mod session;
 mod show;
 mod sizes;
 mod stress;
-
-use clap::Parser;
+mod trace;
 
 use crate::arguments::{Arguments, Command};
 use crate::exit::ExitStatus;
 
 fn main() -> ExitStatus {
     exit::on_panic();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_this_process();
     let color = arguments.color();
     color.write_global();
     let result = match arguments.command {
@@ -35,6 +35,8 @@ fn main() -> ExitStatus {
         Command::Leak(leak) => leak::run(*leak),
         Command::Stress(stress) => stress::run(*stress),
         Command::Rpc(rpc) => rpc::run(&rpc),
+        Command::Trace(trace) => trace::run(*trace),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Hold => hold::run(),
         Command::ObserveServer(server) => observe_server::run(&server),
         Command::Show(show) => show::run(&show),

@@ -9,6 +9,7 @@ use memtrial_report::store::{self, Store, StoreError};
 use memtrial_report::trial::TrialReport;
 use memtrial_report::{json, terminal};
 use memtrial_target::foreground;
+use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::Scratch;
 use memtrial_trials::oom::campaign::{self, Trial};
@@ -28,7 +29,7 @@ use crate::{environment, renderings};
 pub fn run(arguments: Oom) -> Result<ExitStatus, Failure> {
     let session = Session::begin(arguments)?;
     // From here on nothing outlives us: see `keeper`.
-    session::kept(true, |_| (), |path| in_scratch(session, path))
+    session::kept(Started::Ended, |_| (), |path| in_scratch(session, path))
 }
 
 /// What is known before anything runs.

@@ -10,6 +10,7 @@ use memtrial_report::wording::printable;
 use memtrial_target::control::{self, Client, ClientError, Session};
 use memtrial_target::copied::available_memory;
 use memtrial_target::interrupt::Interrupt;
+use memtrial_target::keeper::Started;
 use memtrial_target::observe::{Here, Place};
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ pub fn run(arguments: &Rpc) -> Result<ExitStatus, Failure> {
             Err(Failure::new(ExitStatus::Usage, format!("there is no agent in process {pid}")))
         }
         Err(_) => session::kept(
-            false,
+            Started::LeftAlone,
             |_| (),
             |scratch| {
                 let client = settled(arguments, pid, scratch)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memtrial_report::store;
 use memtrial_target::interrupt::Interrupt;
+use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_target::preflight::{self, Fit, Unfit};
 use memtrial_target::scratch::{self, Scratch};
@@ -58,17 +59,17 @@ pub fn program(
 }
 
 /// Does the work in a worker process that a keeper cleans up after; the scratch folder at the given path is the work's to
-/// make. With `adopts`, whatever the work starts is ended with it. Should the worker be killed, `clean_up` is run on the
-/// scratch folder.
+/// make. `started` says what becomes of the processes that the work starts. Should the worker be killed, `clean_up` is run
+/// on the scratch folder.
 pub fn kept<T>(
-    adopts: bool,
+    started: Started,
     clean_up: fn(&Path),
     work: impl FnOnce(&Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let path =
-        keeper::enter(adopts, clean_up).map_err(|error| barred("cannot set up a scratch folder", &error))?;
+        keeper::enter(started, clean_up).map_err(|error| barred("cannot set up a scratch folder", &error))?;
     let result = work(&path);
-    if adopts {
+    if started == Started::Ended {
         processes::end_all();
     }
     scratch::remove(&path);
@@ -77,12 +78,18 @@ pub fn kept<T>(
 
 /// A scratch folder with the agent's library in it, and the user's wish to stop, which from now on ends nothing by itself.
 pub fn workshop(path: &Path) -> Result<(Scratch, PathBuf, Interrupt), Failure> {
+    let (scratch, agent) = scratch_with_agent(path)?;
+    let interrupt = Interrupt::new().map_err(|error| barred("cannot watch for signals", &error))?;
+    Ok((scratch, agent, interrupt))
+}
+
+/// A scratch folder with the agent's library in it.
+pub fn scratch_with_agent(path: &Path) -> Result<(Scratch, PathBuf), Failure> {
     let scratch =
         Scratch::create(path).map_err(|error| barred(&format!("cannot make {}", path.display()), &error))?;
     let agent = scratch.path().join(AGENT_FILE);
     std::fs::write(&agent, AGENT).map_err(|error| barred("cannot fill the scratch folder", &error))?;
-    let interrupt = Interrupt::new().map_err(|error| barred("cannot watch for signals", &error))?;
-    Ok((scratch, agent, interrupt))
+    Ok((scratch, agent))
 }
 
 /// Something that this machine does not allow or lacks.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use memtrial_report::store::{self, Store};
 use memtrial_report::trial::TrialReport;
+use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_trials::stress::options::{Options, Sizes, Subject};
 use memtrial_trials::stress::trial::{self, Lab};
@@ -30,8 +31,8 @@ const ALLOCATOR: &str = "glibc";
 pub fn run(arguments: Stress) -> Result<ExitStatus, Failure> {
     let session = Session::begin(arguments)?;
     // What is started for the trial is ended with it; what was there before goes on.
-    let adopts = session.program.is_some();
-    session::kept(adopts, trial::clean_up, |path| in_scratch(&session, path))
+    let started = if session.program.is_some() { Started::Ended } else { Started::LeftAlone };
+    session::kept(started, trial::clean_up, |path| in_scratch(&session, path))
 }
 
 /// What is known before anything runs.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod csv;
+pub mod doctor;
 mod dump;
 pub mod frames;
 pub mod html;
@@ -16,5 +17,6 @@ pub mod stress;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
+pub mod trace;
 pub mod trial;
 pub mod wording;

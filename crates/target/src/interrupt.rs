@@ -1,6 +1,7 @@
 //! Being asked to stop: by a signal of the user's, or by the other end of a connection.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,6 +101,47 @@ impl Drop for Source {
     }
 }
 
+/// A stream that nobody may be reading: what it does not take is given up when somebody asks to stop.
+#[derive(Debug)]
+pub struct Stoppable {
+    stream: File,
+    interrupt: Interrupt,
+}
+
+/// So much can be written to a pipe that can be written to at all (pipe(7): PIPE_BUF).
+const PIECE: usize = libc::PIPE_BUF;
+/// Between two looks whether it is asked to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Stoppable {
+    /// A stream, until `interrupt` asks to stop.
+    #[must_use]
+    pub fn new(stream: File, interrupt: Interrupt) -> Stoppable {
+        Stoppable { stream, interrupt }
+    }
+}
+
+impl Write for Stoppable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            // Files on a disk can always be written to.
+            let mut descriptor =
+                libc::pollfd { fd: self.stream.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+            poll(std::slice::from_mut(&mut descriptor), Some(LOOK));
+            if descriptor.revents != 0 {
+                return self.stream.write(&bytes[..bytes.len().min(PIECE)]);
+            }
+            if self.interrupt.asked() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 fn has_signal(fd: &OwnedFd) -> bool {
     // SAFETY: plain data that the kernel fills in.
     let mut signal: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
@@ -133,7 +175,19 @@ pub(crate) fn poll(descriptors: &mut [libc::pollfd], wait: Option<Duration>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+
+    #[test]
+    fn what_nobody_reads_is_given_up_when_asked_to_stop() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let (input, asking) = io::pipe().expect("a pipe");
+        let mut stream = Stoppable::new(File::from(OwnedFd::from(writer)), Interrupt::on_input(input.into()));
+        stream.write_all(b"there is room").expect("an empty pipe has room");
+        drop(asking);
+        let error = stream.write_all(&[0; 1 << 20]).expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(reader);
+        assert_eq!(stream.write(b"x").expect_err("nobody can").kind(), io::ErrorKind::BrokenPipe);
+    }
 
     #[test]
     fn input_asks_to_stop_and_so_does_its_end() {

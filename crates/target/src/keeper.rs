@@ -10,14 +10,25 @@ use std::path::{Path, PathBuf};
 
 use crate::{processes, scratch};
 
+/// What becomes of the processes that the worker has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// They stay below worker and keeper, and are ended with them.
+    Ended,
+    /// They stay below the two. Should the worker be killed, they are ended; else what it leaves running goes on.
+    EndedIfKilled,
+    /// They are their own masters: what the worker leaves running goes on.
+    LeftAlone,
+}
+
 /// Splits this process into keeper and worker. Only the worker returns, with the path that its scratch folder
-/// is to have. Must be called while there is one thread. With `adopt`, whatever the worker starts stays below the
-/// two, and is ended with them; else what it leaves running on purpose goes on. Should the worker be killed,
-/// `clean_up` is run on the scratch folder before that is removed.
+/// is to have. Must be called while there is one thread. Should the worker be killed, `clean_up` is run on the
+/// scratch folder before that is removed.
 ///
 /// # Errors
 /// When there is no place for scratch folders, or no process can be made.
-pub fn enter(adopt: bool, clean_up: fn(&Path)) -> io::Result<PathBuf> {
+pub fn enter(started: Started, clean_up: fn(&Path)) -> io::Result<PathBuf> {
+    let adopt = started != Started::LeftAlone;
     let scratch = scratch::path_of(&scratch::place()?, std::process::id());
     if adopt {
         processes::adopt_orphans();
@@ -41,12 +52,12 @@ pub fn enter(adopt: bool, clean_up: fn(&Path)) -> io::Result<PathBuf> {
             }
             Ok(scratch)
         }
-        worker => keep(worker, &signals, &scratch, clean_up),
+        worker => keep(worker, &signals, &scratch, started, clean_up),
     }
 }
 
 /// Waits for the worker, passes signals on, cleans up, and ends as the worker did.
-fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path, clean_up: fn(&Path)) -> ! {
+fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path, started: Started, clean_up: fn(&Path)) -> ! {
     let status = loop {
         // SAFETY: plain data that the call fills in.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -65,7 +76,9 @@ fn keep(worker: i32, signals: &libc::sigset_t, scratch: &Path, clean_up: fn(&Pat
     if libc::WIFSIGNALED(status) {
         clean_up(scratch);
     }
-    processes::end_all();
+    if started != Started::EndedIfKilled || libc::WIFSIGNALED(status) {
+        processes::end_all();
+    }
     scratch::remove(scratch);
     std::process::exit(if libc::WIFEXITED(status) {
         libc::WEXITSTATUS(status)

@@ -31,6 +31,23 @@ pub struct Setup<'a> {
     pub data_limit: u64,
 }
 
+/// What the agent is told about events, for [`memtrial_wire::layout::mode::TRACE`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    /// A bit for each event that is enabled from the start.
+    pub enabled: u64,
+    /// Bits of [`memtrial_wire::tracing::backend`].
+    pub backends: u32,
+    /// File of the log; `None`: stderr.
+    pub log: Option<PathBuf>,
+    /// The recording.
+    pub recording: PathBuf,
+    /// The kernel's file for lines in its trace buffer.
+    pub marker: Option<PathBuf>,
+    /// What is added to UTC to get the local time, in seconds.
+    pub local_offset: i64,
+}
+
 /// A census site as the agent recorded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawSite {
@@ -156,6 +173,21 @@ impl SharedMemory {
     /// Says how many bytes lie between two blocks that are followed, on average; 0: each block is.
     pub fn set_sample(&mut self, bytes: u64) {
         self.control_mut().sample = bytes;
+    }
+
+    /// Says which events are told of, and where they go.
+    ///
+    /// # Errors
+    /// When a path is too long.
+    pub fn set_events(&mut self, events: &Events) -> io::Result<()> {
+        let tracing = &mut self.control_mut().tracing;
+        put_path(&mut tracing.log, events.log.as_deref())?;
+        put_path(&mut tracing.recording, Some(&events.recording))?;
+        put_path(&mut tracing.marker, events.marker.as_deref())?;
+        tracing.local_offset = events.local_offset;
+        tracing.backends = AtomicU32::new(events.backends);
+        tracing.enabled = AtomicU64::new(events.enabled);
+        Ok(())
     }
 
     /// Writes the plan: the keys (see [`memtrial_wire::site::occurrence`]) of what is to be failed.
@@ -318,6 +350,18 @@ impl Drop for SharedMemory {
     }
 }
 
+/// Writes a path, NUL-terminated; none is an empty one.
+fn put_path(room: &mut [u8], path: Option<&Path>) -> io::Result<()> {
+    let path = path.unwrap_or(Path::new("")).as_os_str().as_encoded_bytes();
+    if path.len() >= room.len() {
+        let why = format!("{} is too long: {} bytes are the most", path.escape_ascii(), room.len() - 1);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    room.fill(0);
+    room[..path.len()].copy_from_slice(path);
+    Ok(())
+}
+
 fn bounded(length: &AtomicU32, most: usize) -> usize {
     (length.load(Ordering::Relaxed) as usize).min(most)
 }
@@ -349,6 +393,23 @@ mod tests {
         let memory = SharedMemory::create(&folder.path().join("m"), &setup()).unwrap();
         assert_eq!((memory.sites(), memory.modules(), memory.sequence()), (vec![], vec![], vec![]));
         assert_eq!(memory.site(7), None);
+    }
+
+    #[test]
+    fn events_are_told_where_to_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut memory = SharedMemory::create(&folder.path().join("m"), &setup()).unwrap();
+        let events =
+            Events { enabled: 5, log: Some("/l".into()), recording: "/r".into(), ..Events::default() };
+        memory.set_events(&events).unwrap();
+        let tracing = &memory.control().tracing;
+        assert_eq!(tracing.enabled.load(Ordering::Relaxed), 5);
+        assert_eq!(
+            (&tracing.log[..3], &tracing.recording[..3], tracing.marker[0]),
+            (&b"/l\0"[..], &b"/r\0"[..], 0)
+        );
+        let long = Events { recording: "x".repeat(tracing.recording.len()).into(), ..events };
+        assert!(memory.set_events(&long).unwrap_err().to_string().contains("too long"));
     }
 
     #[test]

@@ -90,7 +90,11 @@ pub fn examine(name: &OsStr, search: Option<&OsStr>) -> Result<Fit, Unfit> {
     }
 }
 
-fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Unfit> {
+/// Finds `name` as a shell does: as a path if there is a slash in it, else in `search`, the value of PATH.
+///
+/// # Errors
+/// When there is no such file.
+pub fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Unfit> {
     let missing = || Unfit::NotFound(name.to_string_lossy().into_owned());
     if name.as_bytes().contains(&b'/') {
         let path = std::path::absolute(name).map_err(|_| missing())?;
@@ -110,7 +114,8 @@ fn check_executable(path: &Path) -> Result<(), Unfit> {
 }
 
 /// What the first line of a script names.
-fn interpreter_of(path: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn interpreter_of(path: &Path) -> Option<PathBuf> {
     let mut start = [0u8; 256];
     let length = fs::File::open(path).ok()?.read(&mut start).ok()?;
     let line = start[..length].strip_prefix(b"#!")?.split(|&c| c == b'\n').next()?;

@@ -1,6 +1,7 @@
 //! Processes below this one: found in /proc, and ended.
 
 use std::fs;
+use std::str::FromStr;
 
 /// The process ids of all children of this process, from the kernel's list.
 pub(crate) fn children() -> Vec<i32> {
@@ -34,7 +35,15 @@ pub fn process_of(tid: i32) -> Option<i32> {
     status_field(tid, "Tgid:")
 }
 
-fn status_field(pid: i32, name: &str) -> Option<i32> {
+/// Whether a process is gone, or only waits for its parent to hear of its end.
+#[must_use]
+pub fn has_ended(pid: i32) -> bool {
+    let Some(state) = status_field::<String>(pid, "State:") else { return true };
+    // The first thread can end before the others.
+    state.starts_with(['Z', 'X']) && status_field(pid, "Threads:").is_none_or(|threads: u32| threads <= 1)
+}
+
+fn status_field<T: FromStr>(pid: i32, name: &str) -> Option<T> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
@@ -81,11 +90,27 @@ pub fn reap(pid: i32) -> Option<Reaped> {
     let mut status = 0;
     // SAFETY: `status` lives.
     let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    match reaped == pid {
-        false => None,
-        true if libc::WIFSIGNALED(status) => Some(Reaped::Signal(libc::WTERMSIG(status))),
-        true => Some(Reaped::Exit(libc::WEXITSTATUS(status))),
+    (reaped == pid).then(|| reaped_with(status))
+}
+
+/// What a status of `waitpid` says.
+pub(crate) fn reaped_with(status: i32) -> Reaped {
+    if libc::WIFSIGNALED(status) {
+        Reaped::Signal(libc::WTERMSIG(status))
+    } else {
+        Reaped::Exit(libc::WEXITSTATUS(status))
     }
+}
+
+/// The children of this process that live.
+#[must_use]
+pub fn living_children() -> Vec<i32> {
+    let lives = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The state stands behind the name, which may have anything in it (proc(5)).
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
+    children().into_iter().filter(lives).collect()
 }
 
 /// Kills one process.
@@ -126,6 +151,13 @@ pub fn monotonic() -> u64 {
     // SAFETY: `time` lives.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// What is added to CLOCK_MONOTONIC to get nanoseconds since 1970, as of now.
+#[must_use]
+pub fn wall_offset() -> i64 {
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX).saturating_sub_unsigned(monotonic())
 }
 
 /// Whether this process has the rights of root.

@@ -27,14 +27,31 @@ pub fn place() -> io::Result<PathBuf> {
 
 fn is_usable(place: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
+    let Ok(facts) = file_system(place) else { return false };
     let Ok(path) = std::ffi::CString::new(place.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the path is NUL-terminated.
+    let writable = unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } == 0;
+    writable && facts.f_flag & libc::ST_NOEXEC == 0
+}
+
+/// Bytes that the file system of `place` has room for.
+///
+/// # Errors
+/// Those of `statvfs`.
+pub fn room(place: &Path) -> io::Result<u64> {
+    file_system(place).map(|facts| facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
+fn file_system(place: &Path) -> io::Result<libc::statvfs> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(place.as_os_str().as_bytes())?;
     // SAFETY: `statvfs` is plain data, which the call fills in.
     let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, and `facts` lives.
-    let found = unsafe { libc::statvfs(path.as_ptr(), &raw mut facts) } == 0;
-    // SAFETY: the path is NUL-terminated.
-    let writable = unsafe { libc::access(path.as_ptr(), libc::W_OK | libc::X_OK) } == 0;
-    found && writable && facts.f_flag & libc::ST_NOEXEC == 0
+    match unsafe { libc::statvfs(path.as_ptr(), &raw mut facts) } {
+        0 => Ok(facts),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The name of the scratch folder of process `pid` in `place`.

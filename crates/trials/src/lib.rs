@@ -8,3 +8,4 @@ pub mod redirect;
 pub mod served;
 pub mod signal;
 pub mod stress;
+pub mod trace;

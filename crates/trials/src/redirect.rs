@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use memtrial_symbols::allocator::Kind;
 use memtrial_symbols::remote::parse_maps;
 use memtrial_target::attach::{AttachError, Slots};
+use memtrial_wire::layout::{ANNOUNCED, REAL_FUNCTIONS};
 
 /// How the files in the scratch folder begin in which redirected calls are kept, for whoever has to put them back.
 const KEPT_SLOTS: &str = "slots-";
@@ -46,7 +47,32 @@ const OPERATORS: [(&str, &str); 8] = [
 /// # Errors
 /// When the process can't be stopped, or its slots can't be written.
 pub fn all(pid: i32, agent: &Path, base: u64, kind: Kind, scratch: &Path) -> Result<Slots, AttachError> {
-    let mut calls = CALLS.to_vec();
+    install(pid, agent, base, kind, scratch, CALLS.to_vec())
+}
+
+/// The same, with calls that make processes and threads, execute programs and load libraries.
+///
+/// # Errors
+/// As for [`all`].
+pub fn announced(
+    pid: i32,
+    agent: &Path,
+    base: u64,
+    kind: Kind,
+    scratch: &Path,
+) -> Result<Slots, AttachError> {
+    let announced = REAL_FUNCTIONS.into_iter().skip(ANNOUNCED).map(|name| (name, name));
+    install(pid, agent, base, kind, scratch, CALLS.into_iter().chain(announced).collect())
+}
+
+fn install(
+    pid: i32,
+    agent: &Path,
+    base: u64,
+    kind: Kind,
+    scratch: &Path,
+    mut calls: Vec<(&'static str, &'static str)>,
+) -> Result<Slots, AttachError> {
     if kind != Kind::Glibc {
         calls.extend(OPERATORS);
     }

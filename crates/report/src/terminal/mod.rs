@@ -4,12 +4,14 @@ mod comparison;
 pub mod leak;
 mod load;
 pub mod oom;
-mod pieces;
+pub(crate) mod pieces;
 mod plot;
 pub mod stress;
 mod table;
 
 use crate::trial::TrialReport;
+
+pub(crate) use pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG};
 
 /// A report of any trial. Coloured by escape sequences, which whoever prints it strips where they do not belong.
 #[must_use]

@@ -18,3 +18,4 @@ pub use error::AttachError;
 pub use slots::{Slots, definitions};
 pub use stack::SafePoint;
 pub use stopped::Stopped;
+pub(crate) use tracee::can_trace;

@@ -79,6 +79,11 @@ pub(super) fn apart<T: Send>(what: impl FnOnce() -> Result<T, AttachError> + Sen
     })
 }
 
+/// Traces a process for a moment, to see whether it may be.
+pub(crate) fn can_trace(pid: i32) -> Result<(), AttachError> {
+    apart(|| Tracee::seize(pid, pid).map(drop))
+}
+
 /// Makes this thread quick to answer a stop, as somebody stands still meanwhile: the kernel otherwise adds up to 50 µs to
 /// each sleep, and on a busy machine lets others run first.
 pub(super) fn be_quick() {

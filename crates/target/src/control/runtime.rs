@@ -76,6 +76,16 @@ pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
     Err(io::Error::new(io::ErrorKind::NotFound, format!("{} goes again and again", folder.display())))
 }
 
+/// Makes a control socket, to see whether one can be made, and removes it; returns the folder.
+///
+/// # Errors
+/// As for [`listen`].
+pub fn try_listen() -> io::Result<PathBuf> {
+    let (_listener, path) = listen(std::process::id().cast_signed())?;
+    remove(&path);
+    Ok(folder())
+}
+
 /// Removes a control socket, and the folder if it was the last one there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);

@@ -44,15 +44,19 @@ pub fn library(allocator: &str) -> Result<Option<PathBuf>, StressError> {
         }
         return Ok(Some(path));
     };
-    let list = LDCONFIG.iter().find_map(|program| Command::new(program).arg("-p").output().ok());
-    let text = list.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let found = newest(&text, starts);
+    let found = newest(&loaders_cache(), starts);
     found.map(Some).ok_or_else(|| missing(format!("it is not installed; Debian's package is {package}")))
+}
+
+/// What the lister of the loader's cache prints; empty if there is none.
+pub(crate) fn loaders_cache() -> String {
+    let list = LDCONFIG.iter().find_map(|program| Command::new(program).arg("-p").output().ok());
+    list.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
 /// The library with the highest version of those whose names begin so, by what `ldconfig -p` prints; of several
 /// beginnings the first that has any.
-fn newest(list: &str, starts: &[&str]) -> Option<PathBuf> {
+pub(crate) fn newest(list: &str, starts: &[&str]) -> Option<PathBuf> {
     let entries: Vec<(&str, &str)> = list.lines().filter_map(entry).collect();
     starts.iter().find_map(|start| {
         let version = |name: &str| name.strip_prefix(start)?.split('.').next()?.parse::<u32>().ok();
@@ -63,7 +67,7 @@ fn newest(list: &str, starts: &[&str]) -> Option<PathBuf> {
 
 /// Name and path of a line as `libc.so.6 (libc6,x86-64, OS ABI: Linux 3.2.0) => /lib/libc.so.6`, if it is for this
 /// machine's programs.
-fn entry(line: &str) -> Option<(&str, &str)> {
+pub(crate) fn entry(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = line.trim().split_once(" (")?;
     let (kind, path) = rest.split_once(") => ")?;
     let machine = if cfg!(target_arch = "x86_64") { "x86-64" } else { "AArch64" };

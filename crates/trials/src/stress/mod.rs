@@ -1,6 +1,6 @@
 //! `memtrial stress`: load on the heap of a running process, or of an allocator by itself, and what came of it.
 
-mod allocators;
+pub(crate) mod allocators;
 mod answers;
 mod ending;
 mod findings;
