@@ -42,7 +42,7 @@ pub struct Ended {
     pub stdout: String,
     /// What it wrote to stderr.
     pub stderr: String,
-    what: String,
+    pub(super) what: String,
 }
 
 impl Memtrial {

@@ -260,6 +260,15 @@ pub fn postgres() -> Packaged {
     Packaged { bench, port, serve, ready: act.clone(), act }
 }
 
+/// One of the programs of PostgreSQL's server.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn postgres_program(program: &str) -> PathBuf {
+    postgres_programs().join(program)
+}
+
 fn postgres_programs() -> PathBuf {
     let versions = fs::read_dir(Path::new("/usr/lib/postgresql")).into_iter().flatten().flatten();
     let folders = versions.map(|version| version.path().join("bin"));
