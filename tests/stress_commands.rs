@@ -58,7 +58,9 @@ impl Busy {
     #[track_caller]
     fn is_as_before(&mut self) {
         wait_for_threads(self.pid(), &self.before);
-        assert!(!self.stress().socket(self.pid()).exists(), "the socket is still there");
+        let socket = self.stress().socket(self.pid());
+        // Whoever removes it waits for the threads first.
+        wait_for("the socket is gone", || (!socket.exists()).then_some(()));
         self.answers();
     }
 
