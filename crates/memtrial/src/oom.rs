@@ -12,9 +12,9 @@ use memtrial_target::foreground;
 use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::Scratch;
-use memtrial_trials::oom::campaign::{self, Trial};
 use memtrial_trials::oom::lab::Lab;
 use memtrial_trials::oom::options::{Options, Selection};
+use memtrial_trials::oom::trial::{self, Results};
 use memtrial_trials::oom::under::{self, Debugger};
 
 use crate::agent::AGENT;
@@ -177,7 +177,7 @@ fn input(session: &Session) -> io::Result<Vec<u8>> {
 }
 
 fn list(session: &Session, lab: &mut Lab) -> Result<ExitStatus, Failure> {
-    let (report, sites) = campaign::list(&session.options, lab)?;
+    let (report, sites) = trial::list(&session.options, lab)?;
     if session.arguments.json {
         println!("{}", printed(json::census(&report, &sites))?);
     } else {
@@ -214,9 +214,9 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
         lab.hide(&store::part_of(&session.folder));
     }
     let mut reporter = Reporter::new(store.as_mut(), session.options.policy, session.arguments.quiet);
-    let result = campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
+    let result = trial::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
     reporter.finish();
-    let Trial { mut report, outputs } = match result {
+    let Results { mut report, outputs } = match result {
         Ok(trial) => trial,
         Err(error) => {
             if let Some(store) = store {

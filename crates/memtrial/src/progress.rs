@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use memtrial_report::model::{Outcome, Policy, Verdict};
 use memtrial_report::store::Store;
 use memtrial_trials::oom::Progress;
-use memtrial_trials::oom::campaign::Phase;
+use memtrial_trials::oom::trial::Phase;
 
 /// Shows how a trial gets on, and keeps its outcomes.
 pub struct Reporter<'a> {

@@ -16,7 +16,7 @@ use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{Obstacle, Slot, mode, slot};
 use memtrial_wire::site::occurrence;
 
-use super::campaign::CampaignError;
+use super::error::OomError;
 use super::judge::{Expectations, Expected, Judgement, Observed, judge};
 use super::lab::{Active, Kind, Lab, MOST_OUTPUT};
 use super::plan::Planned;
@@ -98,8 +98,8 @@ pub fn sweep(
     rules: &Rules<'_>,
     planned: &[Planned],
     mut more: impl FnMut() -> Go,
-    mut done: impl FnMut(Shown) -> Result<(), CampaignError>,
-) -> Result<Pass, CampaignError> {
+    mut done: impl FnMut(Shown) -> Result<(), OomError>,
+) -> Result<Pass, OomError> {
     let kind = Kind {
         mode: mode::SNAPSHOT,
         fault: rules.fault,
@@ -140,8 +140,8 @@ impl Sweep<'_> {
         &mut self,
         watch: &mut Watch,
         more: &mut impl FnMut() -> Go,
-        done: &mut impl FnMut(Shown) -> Result<(), CampaignError>,
-    ) -> Result<End, CampaignError> {
+        done: &mut impl FnMut(Shown) -> Result<(), OomError>,
+    ) -> Result<End, OomError> {
         let mut trunk_end = None;
         let mut quiet_since = Instant::now();
         loop {
@@ -168,7 +168,7 @@ impl Sweep<'_> {
                 }
                 Event::Interrupted => {
                     watch.end_all();
-                    return Err(CampaignError::Interrupted);
+                    return Err(OomError::Interrupted);
                 }
                 Event::Ended(_) | Event::TimeUp => {}
             }
@@ -189,10 +189,7 @@ impl Sweep<'_> {
     }
 
     /// Judges and frees the slots of snapshots that have ended.
-    fn collect(
-        &mut self,
-        done: &mut impl FnMut(Shown) -> Result<(), CampaignError>,
-    ) -> Result<(), CampaignError> {
+    fn collect(&mut self, done: &mut impl FnMut(Shown) -> Result<(), OomError>) -> Result<(), OomError> {
         if self.early.is_empty() {
             return Ok(());
         }
@@ -216,7 +213,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn look_at(&self, number: usize, mut end: End) -> Result<Shown, CampaignError> {
+    fn look_at(&self, number: usize, mut end: End) -> Result<Shown, OomError> {
         let slot = &self.slots()[number];
         let load = |word: &std::sync::atomic::AtomicU64| word.load(Ordering::Relaxed);
         let planned = Planned { site: load(&slot.site), nth: load(&slot.nth), ordinal: load(&slot.ordinal) };
@@ -383,7 +380,7 @@ impl Sweep<'_> {
     }
 
     /// Holds the trunk against the reference run: only if it ran the same are its snapshots worth anything.
-    fn conclude(self, end: End) -> Result<Pass, CampaignError> {
+    fn conclude(self, end: End) -> Result<Pass, OomError> {
         let control = self.active.memory.control();
         let obstacle = Obstacle::from_code(control.obstacle.load(Ordering::Relaxed));
         let at = control.obstacle_at.load(Ordering::Relaxed);
