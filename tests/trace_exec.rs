@@ -190,6 +190,21 @@ fn what_the_agent_cannot_get_into_is_refused() {
 }
 
 #[test]
+fn a_program_is_named_that_the_agent_cannot_get_into_when_it_is_executed() {
+    let bench = Bench::new();
+    let program = target(&bench, "family", &["-static"]);
+    let line = format!("{0} >first; {0} >second; true", program.display());
+    let ended = exec(&bench, "-- sh -c").arguments([&line]).run().with_status(0);
+    let warning =
+        format!("warning: nothing is told of {}, which was executed: statically", program.display());
+    assert_eq!(ended.stderr.matches(&warning).count(), 1, "{}", ended.told());
+    let good = target(&bench, "family", &[]);
+    let line = format!("{}; true", good.display());
+    let ended = exec(&bench, "-- sh -c").arguments([&line]).run().with_status(0);
+    assert!(!ended.stderr.contains("warning"), "{}", ended.told());
+}
+
+#[test]
 fn what_the_user_sends_is_for_the_program() {
     let bench = Bench::new();
     let script = "trap 'echo got it; exit 5' INT; echo ready > state; while :; do sleep 0.05; done";

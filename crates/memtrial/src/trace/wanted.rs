@@ -16,6 +16,9 @@ use crate::arguments::trace::{Format, Writing};
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 
+/// Most programs that are named of which nothing is told.
+const NAMED: usize = 5;
+
 /// What is to be traced.
 #[derive(Debug)]
 pub struct Wanted {
@@ -125,6 +128,15 @@ pub fn warnings(events: &MemoryEvents, backends: &Backends) -> Vec<String> {
     }
     if events.damaged() > 0 {
         warnings.push(format!("{} chunks of the recording could not be read to their end", events.damaged()));
+    }
+    let barred = events.outsiders().barred();
+    let more = barred.len().saturating_sub(NAMED);
+    for (program, barrier) in barred.take(NAMED) {
+        let program = printable(&program.display().to_string());
+        warnings.push(format!("nothing is told of {program}, which was executed: {barrier}"));
+    }
+    if more > 0 {
+        warnings.push(format!("nor of {more} other programs that the agent can't be loaded into"));
     }
     warnings
 }

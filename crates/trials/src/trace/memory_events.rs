@@ -19,6 +19,7 @@ use memtrial_wire::tracing::backend;
 
 use super::backends::Backends;
 use super::live::Source;
+use super::outsiders::Outsiders;
 
 /// The file in the scratch folder that is shared with the agent, and the recording.
 const SHARED: &str = "events";
@@ -36,6 +37,7 @@ pub struct MemoryEvents {
     own: Option<OwnRecording>,
     /// Whether hits are read while they come in.
     read: bool,
+    outsiders: Outsiders,
 }
 
 /// A recording that nobody keeps: what was read of it makes room for more.
@@ -141,7 +143,7 @@ impl MemoryEvents {
                 Some(OwnRecording { file, most })
             }
         };
-        Ok(MemoryEvents { memory, recording, follower, own, read })
+        Ok(MemoryEvents { memory, recording, follower, own, read, outsiders: Outsiders::new() })
     }
 
     /// Whether hits are read while they come in; else they go to the backends alone.
@@ -179,6 +181,12 @@ impl MemoryEvents {
         self.memory.control().images.load(Ordering::Relaxed)
     }
 
+    /// Programs that were executed, and that the agent can't be loaded into, as far as hits of `exec` were read.
+    #[must_use]
+    pub fn outsiders(&self) -> &Outsiders {
+        &self.outsiders
+    }
+
     /// Events that some backend could not take.
     #[must_use]
     pub fn not_taken(&self) -> u64 {
@@ -206,7 +214,10 @@ impl Source for MemoryEvents {
         }
         let hits = self.follower.poll()?;
         let any = !hits.is_empty() || self.follower.complete_until().is_some();
-        hits.into_iter().for_each(take);
+        for hit in hits {
+            self.outsiders.look(&hit);
+            take(hit);
+        }
         let read = self.follower.take_read();
         if let Some(own) = &mut self.own {
             own.give_back(&read)?;

@@ -11,6 +11,7 @@ pub mod live;
 pub mod logging;
 pub mod memory_events;
 pub mod nearest;
+pub mod outsiders;
 pub mod static_probes;
 pub mod switch;
 pub mod tree;
