@@ -46,8 +46,8 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Oom) -> Result<Session, Failure> {
-        renderings::check(&arguments.renderings)?;
-        let folder = session::results_folder(arguments.output.as_ref())?;
+        renderings::check(&arguments.results.renderings)?;
+        let folder = session::results_folder(arguments.results.output.as_ref())?;
         let (options, known) = if arguments.resume {
             let newest = store::newest(&folder);
             let (known, unreadable) = store::read_outcomes(&newest)?;
@@ -84,7 +84,7 @@ impl Session {
 
     /// Whether the results are kept: one failure made again leaves those of the run it is from alone.
     fn keeps_results(&self) -> bool {
-        !self.arguments.list && (self.arguments.at.is_none() || self.arguments.output.is_some())
+        !self.arguments.list && (self.arguments.at.is_none() || self.arguments.results.output.is_some())
     }
 }
 
@@ -178,7 +178,7 @@ fn input(session: &Session) -> io::Result<Vec<u8>> {
 
 fn list(session: &Session, lab: &mut Lab) -> Result<ExitStatus, Failure> {
     let (report, sites) = trial::list(&session.options, lab)?;
-    if session.arguments.json {
+    if session.arguments.results.json {
         println!("{}", printed(json::census(&report, &sites))?);
     } else {
         print!("{}", terminal::oom::census(&report, &sites));
@@ -231,5 +231,5 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
     }
     let report = TrialReport::from(report);
     let arguments = &session.arguments;
-    renderings::deliver(&arguments.renderings, arguments.json, folder, &report)
+    renderings::deliver(&arguments.results.renderings, arguments.results.json, folder, &report)
 }
