@@ -145,9 +145,7 @@ fn a_target_that_ends_under_load_has_died() {
 
 #[test]
 fn a_target_that_does_not_answer_under_load_is_told_from_one_that_does() {
-    for (good, time, timeout, verdict) in
-        [(false, 9, 3, Verdict::Unanswered), (true, 6, 60, Verdict::Held)]
-    {
+    for (good, time, timeout, verdict) in [(false, 9, 3, Verdict::Unanswered), (true, 6, 60, Verdict::Held)] {
         let workshop = Workshop::new();
         let small = Small::new(&workshop, "held_lock", good, "");
         let daemon = small.daemon();

@@ -124,9 +124,10 @@ fn is_ended_at_its_limit(command: &str, is_right: impl Fn(&str) -> bool) {
 fn a_command_that_hangs_is_ended_at_its_limit() {
     is_ended_at_its_limit("echo begun; yes >&2; sleep 600", |text| text.ends_with("y\n"));
     // The shell may say in between that its child was ended.
-    is_ended_at_its_limit("trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.01; done", |text| {
-        text.starts_with("begun\n") && text.ends_with("ended\n")
-    });
+    is_ended_at_its_limit(
+        "trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.01; done",
+        |text| text.starts_with("begun\n") && text.ends_with("ended\n"),
+    );
 }
 
 #[test]
