@@ -1,6 +1,6 @@
 //! Where control sockets are: in a folder of the user's alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -60,6 +60,8 @@ pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
     for _ in 0..TRIES {
         let bound = make_private(&folder).and_then(|()| {
             sweep(&folder);
+            // Between its two calls, it would be taken for one that was left.
+            let _lock = lock(&folder)?;
             UnixListener::bind(&path)
         });
         match bound {
@@ -89,8 +91,25 @@ pub fn try_listen() -> io::Result<PathBuf> {
 /// Removes a control socket, and the folder if it was the last one there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path.parent()
+        && let Ok(_lock) = lock(folder)
+    {
         let _ = fs::remove_dir(folder);
+    }
+}
+
+/// While this is held, nobody else makes or removes sockets of the dead in the folder, or removes the folder.
+///
+/// # Errors
+/// When the folder is gone.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    lock.lock()?;
+    let (held, named) = (lock.metadata()?, fs::metadata(folder)?);
+    if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
+        Ok(lock)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was made anew"))
     }
 }
 
@@ -112,7 +131,12 @@ fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if is_socket && !is_answered(&path) {
+        // Whoever does not answer may just have been about to.
+        if is_socket
+            && !is_answered(&path)
+            && let Ok(_lock) = lock(folder)
+            && !is_answered(&path)
+        {
             let _ = fs::remove_file(&path);
         }
     }
@@ -132,6 +156,25 @@ mod tests {
         assert!(folder.is_dir() && !paths[0].exists() && paths[1].exists());
         remove(&paths[1]);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn one_that_is_being_made_is_not_taken_for_one_that_was_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        // A child that another test starts has our descriptors, too, until it becomes its program.
+        while is_answered(&path) {}
+        let made = lock(folder.path()).unwrap();
+        let _listener = std::thread::scope(|scope| {
+            scope.spawn(|| sweep(folder.path()));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            fs::remove_file(&path).unwrap();
+            let listener = UnixListener::bind(&path).unwrap();
+            drop(made);
+            listener
+        });
+        assert!(is_answered(&path), "it was removed");
     }
 
     #[test]
