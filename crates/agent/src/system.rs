@@ -14,7 +14,6 @@ pub(crate) mod number {
     pub const MUNMAP: u64 = 11;
     pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
-    pub const PWRITE64: u64 = 18;
     pub const MADVISE: u64 = 28;
     pub const GETPID: u64 = 39;
     pub const SOCKET: u64 = 41;
@@ -39,7 +38,7 @@ pub(crate) mod number {
     pub const WAITID: u64 = 247;
     pub const OPENAT: u64 = 257;
     pub const NEWFSTATAT: u64 = 262;
-    pub const FALLOCATE: u64 = 285;
+    pub const PWRITEV: u64 = 296;
     pub const ACCEPT4: u64 = 288;
     pub const DUP3: u64 = 292;
     pub const PRLIMIT64: u64 = 302;

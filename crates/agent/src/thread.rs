@@ -3,6 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 
+use memtrial_wire::recording::Before;
 use memtrial_wire::site::mix;
 
 use crate::system;
@@ -27,9 +28,9 @@ global_asm!(
     ".globl memtrial_thread_recorder",
     ".hidden memtrial_thread_recorder",
     ".type memtrial_thread_recorder, @object",
-    ".size memtrial_thread_recorder, 48",
+    ".size memtrial_thread_recorder, 88",
     "memtrial_thread_recorder:",
-    ".zero 48",
+    ".zero 88",
     ".text",
 );
 
@@ -48,7 +49,6 @@ fn sampling() -> &'static [Cell<u64>; 2] {
 
 /// What telling of events keeps for a thread. All zeros at first.
 #[repr(C)]
-#[derive(Default)]
 pub struct Recorder {
     /// Whether an event is being told of.
     pub telling: Cell<u64>,
@@ -62,9 +62,27 @@ pub struct Recorder {
     pub pause: Cell<u64>,
     /// The place of the chunk in the list of chunks, from 1; 0: none.
     pub place: Cell<usize>,
+    /// What the next record in the chunk is written against.
+    pub before: Cell<Before>,
 }
 
-const _: () = assert!(size_of::<Recorder>() == 48);
+impl Recorder {
+    /// One of no thread.
+    #[must_use]
+    pub fn new() -> Recorder {
+        Recorder {
+            telling: Cell::new(0),
+            owner: Cell::new(0),
+            chunk: Cell::new(0),
+            used: Cell::new(0),
+            pause: Cell::new(0),
+            place: Cell::new(0),
+            before: Cell::new(Before::at(0)),
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Recorder>() == 88);
 
 /// This thread's.
 #[inline]

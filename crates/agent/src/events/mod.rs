@@ -38,9 +38,6 @@ pub(crate) enum Argument {
 /// Tells of an event as text; says whether it was taken.
 type Backend = fn(u16, &[Argument], &Tracing) -> bool;
 
-/// Most arguments of an event.
-const MOST: usize = 8;
-
 /// Begins to tell of events in this process.
 pub fn begin(shared: Shared) -> bool {
     let tracing = &shared.control().tracing;
