@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn a_record_says_what_has_changed() {
         let (mut buffer, mut before) = ([0xff; 64], Before::at(70));
-        let fields = [Field::Number(0x1234), Field::Pointer(0x7000), Field::Text { bytes: b"hello", cut: false }];
+        let fields =
+            [Field::Number(0x1234), Field::Pointer(0x7000), Field::Text { bytes: b"hello", cut: false }];
         let length = write_record(&mut buffer, 3, 77, fields.into_iter(), &mut before).unwrap();
         assert_eq!(&buffer[..length], b"\x31\x07\x22\x0d\x34\x12\x00\xe0\x05\0hello");
         let fields = [Field::Pointer(0x6fff), Field::Signed(-1), Field::Number(0), Field::Null];

@@ -55,7 +55,10 @@ pub(super) fn write(head: &ChunkHead) -> [u8; CHUNK_HEAD] {
     let mut bytes = [0; CHUNK_HEAD];
     let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
     put(offset_of!(wire::ChunkHead, magic), &CHUNK_MAGIC.to_le_bytes());
-    put(offset_of!(wire::ChunkHead, used), &(head.used as u32 | if head.ended { ENDED } else { 0 }).to_le_bytes());
+    put(
+        offset_of!(wire::ChunkHead, used),
+        &(head.used as u32 | if head.ended { ENDED } else { 0 }).to_le_bytes(),
+    );
     put(offset_of!(wire::ChunkHead, pid), &head.pid.to_le_bytes());
     put(offset_of!(wire::ChunkHead, tid), &head.tid.to_le_bytes());
     put(offset_of!(wire::ChunkHead, ticks), &head.moment.0.to_le_bytes());

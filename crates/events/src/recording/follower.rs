@@ -255,3 +255,96 @@ impl Follower {
         failed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+
+    use memtrial_wire::recording::ENDED;
+
+    use super::*;
+    use crate::Event;
+    use crate::recording::Writer;
+
+    const THREADS: u32 = 1200;
+
+    fn table() -> Table {
+        let event = Event {
+            provider: "test".to_owned(),
+            name: "none".to_owned(),
+            parameters: Vec::new(),
+            format: None,
+        };
+        Table { events: vec![event], wall_offset: 0 }
+    }
+
+    fn hit(tid: u32, time: u64) -> Hit {
+        Hit { event: 0, time, pid: 1, tid, values: Vec::new(), stack: None }
+    }
+
+    /// Many threads that have told of one event each, and were looked at until they were quiet.
+    fn quiet(path: &Path) -> (Writer, Follower) {
+        let mut writer = Writer::create(path, &table()).unwrap();
+        for tid in 0..THREADS {
+            writer.hit(&table(), &hit(tid, 1000)).unwrap();
+        }
+        writer.flush().unwrap();
+        let mut follower = Follower::open(path).unwrap();
+        let mut found = follower.poll().unwrap().len();
+        while follower.complete_until().is_some() || !follower.growing.is_empty() {
+            found += follower.poll().unwrap().len();
+        }
+        assert_eq!(found, THREADS as usize);
+        (writer, follower)
+    }
+
+    #[test]
+    fn threads_that_were_quiet_for_long_are_looked_at_in_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut follower) = quiet(&folder.path().join("recording"));
+        let last = follower.quiet.back().unwrap().tid;
+        let next = follower.quiet[MOST_QUIET].tid;
+        writer.hit(&table(), &hit(last, 2000)).unwrap();
+        writer.flush().unwrap();
+        assert!(follower.poll().unwrap().is_empty());
+        assert_eq!(follower.quiet.front().unwrap().tid, next, "so many were looked at and no more");
+        let found: Vec<Hit> = (0..2).flat_map(|_| follower.poll().unwrap()).collect();
+        assert_eq!(found, [hit(last, 2000)]);
+        assert_eq!((follower.growing.len(), follower.quiet.len()), (1, THREADS as usize - 1));
+        let last = follower.quiet.back().unwrap().tid;
+        writer.hit(&table(), &hit(last, 3000)).unwrap();
+        writer.flush().unwrap();
+        follower.wake();
+        assert_eq!(follower.poll().unwrap(), [hit(last, 3000)]);
+    }
+
+    #[test]
+    fn a_quiet_chunk_whose_thread_has_begun_another_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut follower) = quiet(&folder.path().join("recording"));
+        let last = follower.quiet.back().unwrap().tid;
+        let more = (2000..40_000).map(|time| hit(last, time));
+        more.clone().for_each(|hit| writer.hit(&table(), &hit).unwrap());
+        writer.flush().unwrap();
+        assert!(follower.poll().unwrap().into_iter().eq(more));
+        assert_eq!(follower.take_read().len(), 1);
+        assert_eq!(follower.damaged(), 0);
+    }
+
+    #[test]
+    fn the_chunk_of_a_thread_that_has_ended_is_read_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let mut writer = Writer::create(&path, &table()).unwrap();
+        writer.hit(&table(), &hit(1, 1000)).unwrap();
+        writer.flush().unwrap();
+        let mut follower = Follower::open(&path).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
+        file.read_exact_at(&mut used, at).unwrap();
+        file.write_all_at(&(u32::from_le_bytes(used) | ENDED).to_le_bytes(), at).unwrap();
+        assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
+        assert_eq!((follower.take_read().len(), follower.growing.len()), (1, 0));
+    }
+}

@@ -1,7 +1,8 @@
 //! A record: an event that happened, as bytes.
 
 use memtrial_wire::recording::{
-    Before, CHUNK, CHUNK_HEAD, CUT, Field, MAX_TEXT, NULL, RECORD_HEAD, TEXT, WHOLE, WIDE, Why, unfold, write_record,
+    Before, CHUNK, CHUNK_HEAD, CUT, Field, MAX_TEXT, NULL, RECORD_HEAD, TEXT, WHOLE, WIDE, Why, unfold,
+    write_record,
 };
 
 use super::head::u64_at;
