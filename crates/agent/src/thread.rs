@@ -28,9 +28,9 @@ global_asm!(
     ".globl memtrial_thread_recorder",
     ".hidden memtrial_thread_recorder",
     ".type memtrial_thread_recorder, @object",
-    ".size memtrial_thread_recorder, 88",
+    ".size memtrial_thread_recorder, 96",
     "memtrial_thread_recorder:",
-    ".zero 88",
+    ".zero 96",
     ".text",
 );
 
@@ -49,6 +49,7 @@ fn sampling() -> &'static [Cell<u64>; 2] {
 
 /// What telling of events keeps for a thread. All zeros at first.
 #[repr(C)]
+#[derive(Default)]
 pub struct Recorder {
     /// Whether an event is being told of.
     pub telling: Cell<u64>,
@@ -64,25 +65,11 @@ pub struct Recorder {
     pub place: Cell<usize>,
     /// What the next record in the chunk is written against.
     pub before: Cell<Before>,
+    /// The site of the event that is told of next; 0: none.
+    pub site: Cell<u64>,
 }
 
-impl Recorder {
-    /// One of no thread.
-    #[must_use]
-    pub fn new() -> Recorder {
-        Recorder {
-            telling: Cell::new(0),
-            owner: Cell::new(0),
-            chunk: Cell::new(0),
-            used: Cell::new(0),
-            pause: Cell::new(0),
-            place: Cell::new(0),
-            before: Cell::new(Before::at(0)),
-        }
-    }
-}
-
-const _: () = assert!(size_of::<Recorder>() == 88);
+const _: () = assert!(size_of::<Recorder>() == 96);
 
 /// This thread's.
 #[inline]

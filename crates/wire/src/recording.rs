@@ -95,7 +95,7 @@ pub const CHUNK_HEAD: usize = size_of::<ChunkHead>();
 /// - What is missing or NULL takes none.
 ///
 /// All numbers are little-endian, and wrap around.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Before {
     /// Its time, or the chunk's opening.
     pub time: u64,

@@ -260,7 +260,7 @@ fn record_in_new<'a>(
 #[cold]
 fn record_alone<'a>(head: &Head, time: u64, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let Some(chunk) = take(head, tracing, system::getpid(), files::gettid()) else { return false };
-    let recorder = Recorder::new();
+    let recorder = Recorder::default();
     begin(&recorder, chunk);
     let written = append(&recorder, time, event, fields);
     system::unmap(chunk, CHUNK);
