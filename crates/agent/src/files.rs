@@ -5,7 +5,6 @@ use crate::system::{self, Errno, check, marked, number};
 const EINTR: Errno = 4;
 const EPIPE: Errno = 32;
 const EFBIG: Errno = 27;
-const EOPNOTSUPP: Errno = 95;
 
 /// Opens the file at `path` (NUL-terminated) to write at its end; it is made if it is not there. A FIFO that nobody reads
 /// is an error.
@@ -40,36 +39,34 @@ pub fn write(fd: u64, bytes: &[u8]) -> Result<(), Errno> {
     if written? as usize == bytes.len() { Ok(()) } else { Err(EIO) }
 }
 
-/// Allocates room in a file.
-pub fn reserve(fd: u64, offset: u64, length: usize) -> Result<(), Errno> {
-    quietly(|| {
-        // SAFETY: no pointers.
-        match unsafe { marked!(number::FALLOCATE, fd, 0, offset, length as u64) } {
-            Err(EOPNOTSUPP) => fill(fd, offset, length),
-            result => result,
-        }
-    })
-    .map(|_| ())
-}
-
-/// The same, where the file system knows no other way.
-fn fill(fd: u64, offset: u64, length: usize) -> Result<u64, Errno> {
+/// Fills a part of a file with zeros, so that there is room for it. What is written by calls takes the kernel a fraction of
+/// the time that pages take which are first touched in a mapping, even where room was allocated for them: a file system
+/// is asked once for all of them.
+pub fn fill(fd: u64, offset: u64, length: usize) -> Result<(), Errno> {
     const ENOSPC: Errno = 28;
     static ZEROS: [u8; 4096] = [0; 4096];
+    const PARTS: usize = 16;
     let mut done = 0;
-    while done < length {
-        let part = ZEROS.len().min(length - done) as u64;
-        // SAFETY: the kernel reads so many bytes.
-        let written =
-            unsafe { marked!(number::PWRITE64, fd, ZEROS.as_ptr() as u64, part, offset + done as u64) };
-        match written {
-            Ok(0) => return Err(ENOSPC),
-            Ok(written) => done += written as usize,
-            Err(EINTR) => {}
-            Err(error) => return Err(error),
+    let filled = quietly(|| {
+        while done < length {
+            let left = length - done;
+            let part = |number: usize| {
+                let bytes = left.saturating_sub(number * ZEROS.len()).min(ZEROS.len());
+                [ZEROS.as_ptr() as u64, bytes as u64]
+            };
+            let vector: [[u64; 2]; PARTS] = core::array::from_fn(part);
+            let (parts, at) = (vector.as_ptr() as u64, offset + done as u64);
+            // SAFETY: the kernel reads so many bytes of each part.
+            match unsafe { marked!(number::PWRITEV, fd, parts, PARTS as u64, at, 0) } {
+                Ok(0) => return Err(ENOSPC),
+                Ok(written) => done += written as usize,
+                Err(EINTR) => {}
+                Err(error) => return Err(error),
+            }
         }
-    }
-    Ok(0)
+        Ok(0)
+    });
+    filled.map(|_| ())
 }
 
 /// Maps a part of a file, shared, readable and writable.

@@ -3,6 +3,7 @@
 use core::arch::{asm, global_asm};
 use core::cell::Cell;
 
+use memtrial_wire::recording::Before;
 use memtrial_wire::site::mix;
 
 use crate::system;
@@ -27,9 +28,9 @@ global_asm!(
     ".globl memtrial_thread_recorder",
     ".hidden memtrial_thread_recorder",
     ".type memtrial_thread_recorder, @object",
-    ".size memtrial_thread_recorder, 56",
+    ".size memtrial_thread_recorder, 96",
     "memtrial_thread_recorder:",
-    ".zero 56",
+    ".zero 96",
     ".text",
 );
 
@@ -62,11 +63,13 @@ pub struct Recorder {
     pub pause: Cell<u64>,
     /// The place of the chunk in the list of chunks, from 1; 0: none.
     pub place: Cell<usize>,
+    /// What the next record in the chunk is written against.
+    pub before: Cell<Before>,
     /// The site of the event that is told of next; 0: none.
     pub site: Cell<u64>,
 }
 
-const _: () = assert!(size_of::<Recorder>() == 56);
+const _: () = assert!(size_of::<Recorder>() == 96);
 
 /// This thread's.
 #[inline]

@@ -107,7 +107,7 @@ fn plain(line: &mut String, class: Class, value: &Value) {
                 Class::Signed(_) => write!(line, "{}", bits as i64),
                 Class::Unsigned(_) => write!(line, "{bits}"),
                 Class::Pointer => write!(line, "{bits:#x}"),
-                Class::Text if bits == 0 => write!(line, "NULL"),
+                Class::Text if bits == 0 => write!(line, "(null)"),
                 Class::Text => write!(line, "{bits:#x}"),
                 Class::Float(bytes) => write!(line, "{}", float(bytes, bits)),
             }
@@ -288,7 +288,7 @@ mod tests {
             );
         }
         assert_eq!(render(&event(None, &[]), &values), "");
-        assert_eq!(render(&event(None, &[Class::Text]), &[Value::Unsigned(0)]), "a0=NULL");
+        assert_eq!(render(&event(None, &[Class::Text]), &[Value::Unsigned(0)]), "a0=(null)");
     }
 
     fn values() -> impl Strategy<Value = Value> {

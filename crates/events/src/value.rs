@@ -3,7 +3,7 @@
 /// An argument as it was when the event happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// A whole number without sign, or an address.
+    /// A whole number without sign, or an address: of a text, too, that nobody has fetched, or that is NULL.
     Unsigned(u64),
     /// A whole number with sign.
     Signed(i64),

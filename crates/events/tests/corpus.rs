@@ -22,5 +22,5 @@ fn every_description_of_the_corpus_is_read_rightly() {
 
 #[test]
 fn every_recording_of_the_corpus_is_survived() {
-    replay("recording", 12, judge::recording::judge);
+    replay("recording", 17, judge::recording::judge);
 }

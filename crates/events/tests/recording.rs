@@ -195,8 +195,8 @@ fn what_is_no_recording_is_said() {
         (b"\x1f\x8b\x08", "gzip"),
         (b"1@2.3:alloc\n", "but text"),
         (b"\x01\x02\x03", "data of another kind"),
-        (b"mtevents\x02\0\0\0", "version 2"),
-        (b"mtevents\x01\0\0\0", "cut"),
+        (b"mtevents\x01\0\0\0", "version 1"),
+        (b"mtevents\x02\0\0\0", "cut"),
     ] {
         fs::write(&path, bytes).expect("written");
         let said = Recording::open(&path).expect_err("no recording").to_string();

@@ -1,9 +1,9 @@
 //! The chunks that threads have mapped. A thread's end is told to nobody here, so that the chunks of those that have ended
 //! are looked for from time to time: a server that makes a thread for each client would else run out of mappings.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use memtrial_wire::recording::CHUNK;
+use memtrial_wire::recording::{CHUNK, ChunkHead, ENDED};
 
 use crate::{files, system};
 
@@ -21,6 +21,13 @@ struct Place {
 
 static KEPT: [Place; PLACES] = [const { Place { tid: AtomicU32::new(0), chunk: AtomicU64::new(0) } }; PLACES];
 static CAME: AtomicUsize = AtomicUsize::new(0);
+/// Whether there may be chunks here of the threads of a parent, who knows better whether they have ended.
+static CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Notes that this process was forked.
+pub fn be_child() {
+    CHILD.store(true, Ordering::Relaxed);
+}
 
 /// Keeps account of a new thread's chunk. Returns its place, from 1; 0 if there is none.
 pub fn enter(tid: u32, chunk: u64) -> usize {
@@ -73,9 +80,19 @@ fn unmap_of_ended() {
         }
         if place.chunk.compare_exchange(chunk, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             if chunk != 0 {
-                system::unmap(chunk, CHUNK);
+                end(chunk);
             }
             let _ = place.tid.compare_exchange(tid, 0, Ordering::Release, Ordering::Relaxed);
         }
     }
+}
+
+/// Unmaps the chunk of a thread that has ended, and notes in it that there is nothing to come, for who reads it.
+fn end(chunk: u64) {
+    if !CHILD.load(Ordering::Relaxed) {
+        // SAFETY: the chunk is mapped and begins with its head; who took it out of its place is the only one to unmap it.
+        let head = unsafe { &*(chunk as *const ChunkHead) };
+        head.used.fetch_or(ENDED, Ordering::Release);
+    }
+    system::unmap(chunk, CHUNK);
 }

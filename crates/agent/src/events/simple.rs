@@ -10,13 +10,13 @@ use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use memtrial_wire::recording::{
-    CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ChunkHead, Field, HEAD, Head, MAGIC, MAX_TEXT, VERSION, clock,
-    write_record,
+    Before, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ChunkHead, Field, HEAD, Head, MAGIC, MAX_TEXT, VERSION, Why,
+    clock, write_record,
 };
 use memtrial_wire::tracing::Tracing;
 
 use super::generated::EXEC;
-use super::{Argument, MOST, kept, path};
+use super::{Argument, kept, path};
 use crate::files;
 use crate::memory::Shared;
 use crate::system::{self, Errno};
@@ -93,6 +93,10 @@ pub fn drop_one(tracing: &Tracing) {
     recording().map_or(&tracing.lost, |head| &head.dropped).fetch_add(1, Ordering::Relaxed);
 }
 
+/// The arguments of an event.
+trait Fields<'a>: ExactSizeIterator<Item = Field<'a>> + Clone {}
+impl<'a, F: ExactSizeIterator<Item = Field<'a>> + Clone> Fields<'a> for F {}
+
 /// Records an event.
 #[inline]
 pub fn tell(event: u16, arguments: &[Argument], tracing: &Tracing) {
@@ -101,11 +105,7 @@ pub fn tell(event: u16, arguments: &[Argument], tracing: &Tracing) {
         if arguments.iter().any(|argument| matches!(argument, Argument::Text(_))) {
             return record_text(head, time, event, arguments, tracing);
         }
-        let mut fields = [Field::Number(0); MOST];
-        for (field, argument) in fields.iter_mut().zip(arguments) {
-            *field = Field::Number(bits(*argument));
-        }
-        record(head, time, event, &fields[..arguments.len().min(MOST)], tracing)
+        record(head, time, event, arguments.iter().map(|argument| field(*argument, Field::Null)), tracing)
     });
     if !told {
         drop_one(tracing);
@@ -113,41 +113,34 @@ pub fn tell(event: u16, arguments: &[Argument], tracing: &Tracing) {
 }
 
 #[inline]
-fn bits(argument: Argument) -> u64 {
+fn field(argument: Argument, text: Field<'_>) -> Field<'_> {
     match argument {
-        Argument::Unsigned(bits) | Argument::Pointer(bits) => bits,
-        Argument::Signed(number) => number as u64,
-        Argument::Text(address) => address as u64,
+        Argument::Unsigned(bits) => Field::Number(bits),
+        Argument::Signed(number) => Field::Signed(number),
+        Argument::Pointer(address) => Field::Pointer(address),
+        Argument::Text(_) => text,
     }
 }
 
 /// Records an event that has a text: the first one is fetched, and there are no events with two.
 #[inline(never)]
 fn record_text(head: &Head, time: u64, event: u16, arguments: &[Argument], tracing: &Tracing) -> bool {
-    const FAULT: u64 = 1;
     let mut buffer = [0; MAX_TEXT + 1];
     let text = arguments.iter().find_map(|argument| match argument {
         Argument::Text(address) => Some(*address as u64),
         _ => None,
     });
     let fetched = match text {
-        None | Some(0) => Field::Text { bytes: b"(null)", cut: false },
+        None | Some(0) => Field::Null,
         Some(address) => match files::read_text(address, &mut buffer) {
             Some(part) => {
                 let bytes = buffer.get(..part.bytes).unwrap_or_default();
                 Field::Text { bytes, cut: !part.ended }
             }
-            None => Field::Missing(FAULT),
+            None => Field::Missing(Why::Fault),
         },
     };
-    let mut fields = [Field::Number(0); MOST];
-    for (field, argument) in fields.iter_mut().zip(arguments) {
-        *field = match argument {
-            Argument::Text(_) => fetched,
-            other => Field::Number(bits(*other)),
-        };
-    }
-    let fields = &fields[..arguments.len().min(MOST)];
+    let fields = arguments.iter().map(|argument| field(*argument, fetched));
     if event == EXEC && is_shared_child() {
         return record_alone(head, time, event, fields, tracing);
     }
@@ -168,10 +161,10 @@ fn ticks() -> u64 {
 
 /// Writes a record into this thread's chunk, or into a new one.
 #[inline]
-fn record(head: &Head, time: u64, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
+fn record<'a>(head: &Head, time: u64, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let recorder = thread::recorder();
     let current = recorder.owner.get() == owner() && recorder.chunk.get() != 0;
-    current && append(recorder, time, event, fields)
+    current && append(recorder, time, event, fields.clone())
         || record_in_new(recorder, head, time, event, fields, tracing)
 }
 
@@ -195,6 +188,7 @@ fn owner() -> u64 {
 fn own_as_child(word: &AtomicU64) -> u64 {
     // The parent may use the one that it has no room for.
     SPARE.store(0, Ordering::Relaxed);
+    kept::be_child();
     let owner = owner_word(BEGUN.load(Ordering::Relaxed));
     word.store(owner, Ordering::Relaxed);
     owner
@@ -207,13 +201,15 @@ fn is_shared_child() -> bool {
 
 /// Writes a record behind those of the thread's chunk, and says that it is there.
 #[inline]
-fn append(recorder: &Recorder, time: u64, event: u16, fields: &[Field<'_>]) -> bool {
+fn append<'a>(recorder: &Recorder, time: u64, event: u16, fields: impl Fields<'a>) -> bool {
     let (chunk, used) = (recorder.chunk.get(), recorder.used.get());
     let Some(room) = CHUNK.checked_sub(used) else { return false };
     // SAFETY: the chunk is mapped until this thread leaves it; nobody else writes to it, and nobody reads what lies behind
     // the end that it names.
     let rest = unsafe { core::slice::from_raw_parts_mut((chunk as *mut u8).add(used), room) };
-    let Some(length) = write_record(rest, event, time, fields) else { return false };
+    let mut before = recorder.before.get();
+    let Some(length) = write_record(rest, event, time, fields, &mut before) else { return false };
+    recorder.before.set(before);
     recorder.used.set(used + length);
     // SAFETY: the chunk begins with its head.
     let head = unsafe { &*(chunk as *const ChunkHead) };
@@ -223,12 +219,12 @@ fn append(recorder: &Recorder, time: u64, event: u16, fields: &[Field<'_>]) -> b
 
 #[cold]
 #[inline(never)]
-fn record_in_new(
+fn record_in_new<'a>(
     recorder: &Recorder,
     head: &Head,
     time: u64,
     event: u16,
-    fields: &[Field<'_>],
+    fields: impl Fields<'a>,
     tracing: &Tracing,
 ) -> bool {
     if is_shared_child() {
@@ -251,8 +247,7 @@ fn record_in_new(
         return false;
     };
     recorder.pause.set(0);
-    recorder.chunk.set(chunk);
-    recorder.used.set(CHUNK_HEAD);
+    begin(recorder, chunk);
     match recorder.place.get() {
         0 => recorder.place.set(kept::enter(tid, chunk)),
         place => kept::replace(place, chunk),
@@ -263,14 +258,22 @@ fn record_in_new(
 /// Writes a record into a chunk that is used for nothing else: the thread's variables are its parent's, which goes on with
 /// them when this child has executed a program.
 #[cold]
-fn record_alone(head: &Head, time: u64, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
+fn record_alone<'a>(head: &Head, time: u64, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let Some(chunk) = take(head, tracing, system::getpid(), files::gettid()) else { return false };
     let recorder = Recorder::default();
-    recorder.chunk.set(chunk);
-    recorder.used.set(CHUNK_HEAD);
+    begin(&recorder, chunk);
     let written = append(&recorder, time, event, fields);
     system::unmap(chunk, CHUNK);
     written
+}
+
+/// Begins to write to a chunk that was taken.
+fn begin(recorder: &Recorder, chunk: u64) {
+    // SAFETY: the chunk is mapped, and begins with its head, which `take` has written.
+    let head = unsafe { &*(chunk as *const ChunkHead) };
+    recorder.chunk.set(chunk);
+    recorder.used.set(CHUNK_HEAD);
+    recorder.before.set(Before::at(head.ticks));
 }
 
 /// Takes a chunk and maps it; `None` if there is no room.
@@ -307,7 +310,7 @@ fn take(head: &Head, tracing: &Tracing, pid: u32, tid: u32) -> Option<u64> {
     Some(chunk)
 }
 
-/// Maps a chunk, for which room is allocated before: memory without room behind it would be a signal at the first write.
+/// Maps a chunk, after it was filled with zeros: memory without room behind it would be a signal at the first write.
 #[inline(never)]
 fn map(head: &Head, tracing: &Tracing, number: u64) -> Result<u64, Errno> {
     const ENOENT: Errno = 2;
@@ -318,7 +321,7 @@ fn map(head: &Head, tracing: &Tracing, number: u64) -> Result<u64, Errno> {
     let is_ours = system::fstat(fd)
         .is_ok_and(|facts| FILE.iter().zip(facts.id).all(|(word, id)| word.load(Ordering::Relaxed) == id));
     let mapped = if is_ours {
-        files::reserve(fd, offset, CHUNK).and_then(|()| files::map_part(fd, offset, CHUNK))
+        files::fill(fd, offset, CHUNK).and_then(|()| files::map_part(fd, offset, CHUNK))
     } else {
         Err(ENOENT)
     };

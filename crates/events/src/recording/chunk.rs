@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use memtrial_wire::recording::{self as wire, CHUNK, CHUNK_HEAD, CHUNK_MAGIC};
+use memtrial_wire::recording::{self as wire, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ENDED};
 
 use super::clock::Moment;
 use super::head::{u32_at, u64_at};
@@ -12,6 +12,8 @@ use super::head::{u32_at, u64_at};
 pub(super) struct ChunkHead {
     /// Bytes in use, the head included: from [`CHUNK_HEAD`] to [`CHUNK`].
     pub used: usize,
+    /// Whether its thread has ended.
+    pub ended: bool,
     pub pid: u32,
     pub tid: u32,
     /// When it was opened.
@@ -39,12 +41,13 @@ pub(super) fn head(bytes: &[u8]) -> State {
 
 fn read(bytes: &[u8]) -> Option<ChunkHead> {
     let (word, long) = (|offset| u32_at(bytes, offset), |offset| u64_at(bytes, offset));
-    let used = word(offset_of!(wire::ChunkHead, used))? as usize;
+    let used = word(offset_of!(wire::ChunkHead, used))?;
+    let (used, ended) = ((used & !ENDED) as usize, used & ENDED != 0);
     let valid =
         word(offset_of!(wire::ChunkHead, magic))? == CHUNK_MAGIC && (CHUNK_HEAD..=CHUNK).contains(&used);
     let moment = (long(offset_of!(wire::ChunkHead, ticks))?, long(offset_of!(wire::ChunkHead, monotonic))?);
     let (pid, tid) = (word(offset_of!(wire::ChunkHead, pid))?, word(offset_of!(wire::ChunkHead, tid))?);
-    valid.then_some(ChunkHead { used, pid, tid, moment })
+    valid.then_some(ChunkHead { used, ended, pid, tid, moment })
 }
 
 /// The bytes of a head.
@@ -52,7 +55,10 @@ pub(super) fn write(head: &ChunkHead) -> [u8; CHUNK_HEAD] {
     let mut bytes = [0; CHUNK_HEAD];
     let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
     put(offset_of!(wire::ChunkHead, magic), &CHUNK_MAGIC.to_le_bytes());
-    put(offset_of!(wire::ChunkHead, used), &(head.used as u32).to_le_bytes());
+    put(
+        offset_of!(wire::ChunkHead, used),
+        &(head.used as u32 | if head.ended { ENDED } else { 0 }).to_le_bytes(),
+    );
     put(offset_of!(wire::ChunkHead, pid), &head.pid.to_le_bytes());
     put(offset_of!(wire::ChunkHead, tid), &head.tid.to_le_bytes());
     put(offset_of!(wire::ChunkHead, ticks), &head.moment.0.to_le_bytes());

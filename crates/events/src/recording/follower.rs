@@ -1,10 +1,10 @@
 //! A recording that is being written, read as it grows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 
-use memtrial_wire::recording::{CHUNK, CHUNK_HEAD, RECORD_HEAD};
+use memtrial_wire::recording::{Before, CHUNK_HEAD};
 
 use super::chunk::{self, State};
 use super::clock::Moment;
@@ -20,6 +20,8 @@ pub struct Follower {
     opened: Opened,
     /// Chunks that may still grow.
     growing: Vec<Growing>,
+    /// Those that have not grown for long; the one that was not looked at for longest is the first.
+    quiet: VecDeque<Growing>,
     /// Chunks that were taken but were not in use when last looked at.
     awaited: Vec<u64>,
     /// Chunks taken when last looked at.
@@ -36,7 +38,12 @@ pub struct Follower {
 }
 
 /// Most chunks that are begun with at once, so that what is read takes bounded memory.
-const MOST_CHUNKS: u64 = 32;
+const MOST_CHUNKS: u64 = 8;
+/// A chunk that has not grown for so many looks is quiet.
+const PATIENCE: u32 = 64;
+/// Most quiet chunks that are looked at in one poll. Threads and processes that have ended leave one each, and most tell
+/// nobody: all of them together must not take more time than this.
+const MOST_QUIET: usize = 512;
 
 #[derive(Debug)]
 struct Growing {
@@ -46,13 +53,17 @@ struct Growing {
     moment: Moment,
     /// Bytes read, the head included.
     read: usize,
+    /// What the next record is read against.
+    before: Before,
+    /// Looks since it grew.
+    idle: u32,
     state: Growth,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Growth {
     Open,
-    /// Its thread has begun another one: what is in it now is all.
+    /// Its thread has ended or begun another one: what is in it now is all.
     Complete,
     /// Nothing more can be read.
     Damaged,
@@ -68,6 +79,7 @@ impl Follower {
         Ok(Follower {
             opened,
             growing: Vec::new(),
+            quiet: VecDeque::new(),
             awaited: Vec::new(),
             taken: 0,
             last: HashMap::new(),
@@ -85,7 +97,8 @@ impl Follower {
     }
 
     /// Hits that came since the last call, not all if they are many: see [`Follower::complete_until`]. Those of one thread are
-    /// in the order of their times, others are not: see [`crate::merge::Merger`].
+    /// in the order of their times, others are not: see [`crate::merge::Merger`]. Where very many threads were quiet for
+    /// long, what one of them adds is found some calls later, or after [`Follower::wake`].
     ///
     /// # Errors
     /// When the file can't be read.
@@ -94,6 +107,8 @@ impl Follower {
         self.dropped = counters.dropped;
         self.enter(counters.taken)?;
         let mut hits = Vec::new();
+        let looked_at = self.quiet.len().min(MOST_QUIET);
+        self.growing.extend(self.quiet.drain(..looked_at));
         let Opened { file, table, clock, .. } = &self.opened;
         for chunk in &mut self.growing {
             let last = self.last.entry((chunk.pid, chunk.tid)).or_default();
@@ -109,11 +124,15 @@ impl Follower {
                 chunk.state = Growth::Damaged;
                 continue;
             }
+            if head.ended {
+                chunk.state = Growth::Complete;
+            }
+            chunk.idle = if head.used > chunk.read { 0 } else { chunk.idle.saturating_add(1) };
             let mut bytes = vec![0; head.used - chunk.read];
             let read = read_at_most(file, &mut bytes, at + chunk.read as u64)?;
             let mut rest = &bytes[..read];
             while !rest.is_empty() {
-                let Some(record) = record::read(rest, &table.events) else {
+                let Some(record) = record::read(rest, &table.events, &mut chunk.before) else {
                     chunk.state = Growth::Damaged;
                     break;
                 };
@@ -125,15 +144,20 @@ impl Follower {
             }
         }
         self.damaged += self.growing.iter().filter(|chunk| chunk.state == Growth::Damaged).count() as u64;
-        let read = &mut self.read;
-        self.growing.retain(|chunk| {
-            let goes_on = chunk.state == Growth::Open && chunk.read + RECORD_HEAD <= CHUNK;
-            if !goes_on && chunk.state != Growth::Damaged {
-                read.push(self.opened.chunk_at(chunk.number));
+        for chunk in std::mem::take(&mut self.growing) {
+            match chunk.state {
+                Growth::Damaged => {}
+                Growth::Complete => self.read.push(self.opened.chunk_at(chunk.number)),
+                Growth::Open if chunk.idle < PATIENCE => self.growing.push(chunk),
+                Growth::Open => self.quiet.push_back(chunk),
             }
-            goes_on
-        });
+        }
         Ok(hits)
+    }
+
+    /// Has all quiet chunks looked at by the next poll.
+    pub fn wake(&mut self) {
+        self.growing.extend(self.quiet.drain(..));
     }
 
     /// The time up to which all hits are known as of the last poll, in nanoseconds of CLOCK_MONOTONIC; `None`: until now.
@@ -214,14 +238,113 @@ impl Follower {
         }
         let growing = |(number, head): (u64, chunk::ChunkHead)| {
             let (pid, tid, moment) = (head.pid, head.tid, head.moment);
-            Growing { number, pid, tid, moment, read: CHUNK_HEAD, state: Growth::Open }
+            let before = Before::at(moment.0);
+            Growing { number, pid, tid, moment, read: CHUNK_HEAD, before, idle: 0, state: Growth::Open }
         };
         self.growing.extend(begun.into_iter().map(growing));
-        for chunk in &mut self.growing {
-            if newest.get(&(chunk.pid, chunk.tid)).is_some_and(|newest| chunk.number < *newest) {
-                chunk.state = Growth::Complete;
-            }
+        let is_left = |chunk: &Growing| {
+            newest.get(&(chunk.pid, chunk.tid)).is_some_and(|newest| chunk.number < *newest)
+        };
+        let (left, quiet): (Vec<_>, Vec<_>) = std::mem::take(&mut self.quiet).into_iter().partition(is_left);
+        self.quiet = quiet.into();
+        // Before the ones that were begun after them.
+        self.growing.splice(..0, left);
+        for chunk in self.growing.iter_mut().filter(|chunk| is_left(chunk)) {
+            chunk.state = Growth::Complete;
         }
         failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+
+    use memtrial_wire::recording::ENDED;
+
+    use super::*;
+    use crate::Event;
+    use crate::recording::Writer;
+
+    const THREADS: u32 = 1200;
+
+    fn table() -> Table {
+        let event = Event {
+            provider: "test".to_owned(),
+            name: "none".to_owned(),
+            parameters: Vec::new(),
+            format: None,
+        };
+        Table { events: vec![event], wall_offset: 0 }
+    }
+
+    fn hit(tid: u32, time: u64) -> Hit {
+        Hit { event: 0, time, pid: 1, tid, values: Vec::new(), stack: None }
+    }
+
+    /// Many threads that have told of one event each, and were looked at until they were quiet.
+    fn quiet(path: &Path) -> (Writer, Follower) {
+        let mut writer = Writer::create(path, &table()).unwrap();
+        for tid in 0..THREADS {
+            writer.hit(&table(), &hit(tid, 1000)).unwrap();
+        }
+        writer.flush().unwrap();
+        let mut follower = Follower::open(path).unwrap();
+        let mut found = follower.poll().unwrap().len();
+        while follower.complete_until().is_some() || !follower.growing.is_empty() {
+            found += follower.poll().unwrap().len();
+        }
+        assert_eq!(found, THREADS as usize);
+        (writer, follower)
+    }
+
+    #[test]
+    fn threads_that_were_quiet_for_long_are_looked_at_in_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut follower) = quiet(&folder.path().join("recording"));
+        let last = follower.quiet.back().unwrap().tid;
+        let next = follower.quiet[MOST_QUIET].tid;
+        writer.hit(&table(), &hit(last, 2000)).unwrap();
+        writer.flush().unwrap();
+        assert!(follower.poll().unwrap().is_empty());
+        assert_eq!(follower.quiet.front().unwrap().tid, next, "so many were looked at and no more");
+        let found: Vec<Hit> = (0..2).flat_map(|_| follower.poll().unwrap()).collect();
+        assert_eq!(found, [hit(last, 2000)]);
+        assert_eq!((follower.growing.len(), follower.quiet.len()), (1, THREADS as usize - 1));
+        let last = follower.quiet.back().unwrap().tid;
+        writer.hit(&table(), &hit(last, 3000)).unwrap();
+        writer.flush().unwrap();
+        follower.wake();
+        assert_eq!(follower.poll().unwrap(), [hit(last, 3000)]);
+    }
+
+    #[test]
+    fn a_quiet_chunk_whose_thread_has_begun_another_is_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut writer, mut follower) = quiet(&folder.path().join("recording"));
+        let last = follower.quiet.back().unwrap().tid;
+        let more = (2000..40_000).map(|time| hit(last, time));
+        more.clone().for_each(|hit| writer.hit(&table(), &hit).unwrap());
+        writer.flush().unwrap();
+        assert!(follower.poll().unwrap().into_iter().eq(more));
+        assert_eq!(follower.take_read().len(), 1);
+        assert_eq!(follower.damaged(), 0);
+    }
+
+    #[test]
+    fn the_chunk_of_a_thread_that_has_ended_is_read_and_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let mut writer = Writer::create(&path, &table()).unwrap();
+        writer.hit(&table(), &hit(1, 1000)).unwrap();
+        writer.flush().unwrap();
+        let mut follower = Follower::open(&path).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
+        file.read_exact_at(&mut used, at).unwrap();
+        file.write_all_at(&(u32::from_le_bytes(used) | ENDED).to_le_bytes(), at).unwrap();
+        assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
+        assert_eq!((follower.take_read().len(), follower.growing.len()), (1, 0));
     }
 }

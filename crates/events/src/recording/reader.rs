@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::path::Path;
 
-use memtrial_wire::recording::{CHUNK_HEAD, RECORD_HEAD};
+use memtrial_wire::recording::{Before, CHUNK_HEAD, RECORD_HEAD};
 
 use super::chunk::{self, ChunkHead, State};
 use super::error::RecordingError;
@@ -82,9 +82,10 @@ impl Recording {
                 State::Damaged => self.damaged += 1,
                 State::Open(head) => {
                     self.opened.clock.know(head.moment);
-                    let time = head::u64_at(&bytes[..read], CHUNK_HEAD + 8);
+                    let opened = head.moment.0;
+                    let time = record::time(&bytes[CHUNK_HEAD..read], &Before::at(opened));
                     if head.used > CHUNK_HEAD {
-                        self.chunks.push(Start { time: time.unwrap_or(head.moment.0), number });
+                        self.chunks.push(Start { time: time.unwrap_or(opened), number });
                     }
                 }
             }
@@ -115,6 +116,8 @@ struct Cursor {
     head: ChunkHead,
     bytes: Vec<u8>,
     at: usize,
+    /// What the record there is read against.
+    before: Before,
     next: Hit,
 }
 
@@ -153,7 +156,7 @@ impl Hits<'_> {
         }
         let Some(Reverse((_, number, index))) = self.first.pop() else { return Ok(None) };
         let Some(mut cursor) = self.open[index].take() else { return Ok(None) };
-        let following = self.read(&cursor.head, &cursor.bytes, cursor.at);
+        let following = self.read(&cursor.head, &cursor.bytes, cursor.at, &mut cursor.before);
         let mut hit = match following {
             Some(Read { hit: next, time, at }) => {
                 self.first.push(Reverse((time, number, index)));
@@ -183,8 +186,9 @@ impl Hits<'_> {
         let read = read_at_most(&opened.file, &mut bytes, at + CHUNK_HEAD as u64)?;
         bytes.truncate(read);
         // What the head claims and the file has not is damage, found when the rest has been read.
-        if let Some(Read { hit: next, time, at }) = self.read(&head, &bytes, 0) {
-            let cursor = Some(Cursor { head, bytes, at, next });
+        let mut before = Before::at(head.moment.0);
+        if let Some(Read { hit: next, time, at }) = self.read(&head, &bytes, 0, &mut before) {
+            let cursor = Some(Cursor { head, bytes, at, before, next });
             let index = match self.open.iter().position(Option::is_none) {
                 Some(index) => index,
                 None => {
@@ -199,12 +203,12 @@ impl Hits<'_> {
     }
 
     /// The hit at an offset; none at the end, or where it is damaged.
-    fn read(&mut self, head: &ChunkHead, bytes: &[u8], at: usize) -> Option<Read> {
+    fn read(&mut self, head: &ChunkHead, bytes: &[u8], at: usize, before: &mut Before) -> Option<Read> {
         let Opened { table, clock, .. } = &self.recording.opened;
         if at + CHUNK_HEAD >= head.used {
             return None;
         }
-        let Some(record) = record::read(&bytes[at..], &table.events) else {
+        let Some(record) = record::read(&bytes[at..], &table.events, before) else {
             self.damaged += 1;
             return None;
         };

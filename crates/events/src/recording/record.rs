@@ -1,15 +1,18 @@
 //! A record: an event that happened, as bytes.
 
-use memtrial_wire::recording::{CUT, MAX_TEXT, NULL, RECORD_HEAD};
+use memtrial_wire::recording::{
+    Before, CHUNK, CHUNK_HEAD, CUT, Field, MAX_TEXT, NULL, RECORD_HEAD, TEXT, WHOLE, WIDE, Why, unfold,
+    write_record,
+};
 
-use super::head::{u32_at, u64_at};
+use super::head::u64_at;
 use crate::event::{Class, Event};
 use crate::value::{Missing, Value};
 
-/// Arguments that can be missing.
-const MASKED: usize = 32;
-/// Most bytes of a record.
-const MOST: usize = u16::MAX as usize & !7;
+/// Most bytes of a number, or in front of a text, with the half byte that says what it is.
+const NUMBER: usize = 9;
+/// Most bytes of all arguments: a record fits into an empty chunk, with the 8 bytes that a number is written as.
+const ARGUMENTS: usize = CHUNK - CHUNK_HEAD - RECORD_HEAD - 8;
 
 /// A record that was read.
 #[derive(Debug)]
@@ -21,108 +24,161 @@ pub(super) struct Record {
     pub size: usize,
 }
 
-/// Reads the record that the bytes begin with; none if it makes no sense.
-pub(super) fn read(bytes: &[u8], events: &[Event]) -> Option<Record> {
-    let size = usize::from(u16::from_le_bytes(*bytes.get(2..)?.first_chunk()?));
-    let bytes = bytes.get(..size)?;
-    let event = usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
-    let missing = u32_at(bytes, 4)?;
-    let time = u64_at(bytes, 8)?;
-    let parameters = &events.get(event)?.parameters;
-    let mut rest = bytes.get(RECORD_HEAD..)?;
-    let mut values = Vec::with_capacity(parameters.len().min(size / 8));
-    for (index, parameter) in parameters.iter().enumerate() {
-        let (value, used) = if index < MASKED && missing >> index & 1 == 1 {
-            (Value::Missing(why(u64_at(rest, 0)?)?), 8)
-        } else {
-            argument(rest, parameter.class)?
-        };
-        values.push(value);
-        rest = rest.get(used..)?;
+/// What stands in front of a record's arguments.
+struct Start<'a> {
+    event: usize,
+    time: u64,
+    rest: &'a [u8],
+}
+
+/// The time of the record that the bytes begin with, if there is all of it.
+pub(super) fn time(bytes: &[u8], before: &Before) -> Option<u64> {
+    start(bytes, before).map(|start| start.time)
+}
+
+fn start<'a>(bytes: &'a [u8], before: &Before) -> Option<Start<'a>> {
+    let (head, mut rest) = bytes.split_first()?;
+    let mut event = usize::from(head >> 4);
+    if head >> 4 == WIDE {
+        let number;
+        (number, rest) = rest.split_first_chunk()?;
+        event = usize::from(u16::from_le_bytes(*number));
     }
-    rest.is_empty().then_some(Record { event, time, values, size })
+    let passed = number(&mut rest, head & 15)?;
+    Some(Start { event, time: before.time.wrapping_add(passed), rest })
 }
 
-fn argument(bytes: &[u8], class: Class) -> Option<(Value, usize)> {
-    let value = match class {
-        Class::Text => {
-            let length = u32_at(bytes, 0)?;
-            if length == NULL {
-                return Some((Value::Unsigned(0), 8));
+/// Reads the record that the bytes begin with, behind the one that `before` is of; none if it makes no sense.
+pub(super) fn read(bytes: &[u8], events: &[Event], before: &mut Before) -> Option<Record> {
+    let Start { event, time, rest } = start(bytes, before)?;
+    let parameters = &events.get(event)?.parameters;
+    let (marks, mut rest) = rest.split_at_checked(parameters.len().div_ceil(2))?;
+    let (mut pointers, mut pointer) = (before.pointers, 0);
+    let mut values = Vec::with_capacity(parameters.len());
+    for (index, parameter) in parameters.iter().enumerate() {
+        let mark = marks.get(index / 2)? >> (index % 2 * 4) & 15;
+        let base = if parameter.class == Class::Pointer {
+            pointer += 1;
+            pointers.get_mut(pointer - 1)
+        } else {
+            None
+        };
+        values.push(argument(&mut rest, parameter.class, mark, base)?);
+    }
+    *before = Before { time, pointers };
+    Some(Record { event, time, values, size: bytes.len() - rest.len() })
+}
+
+/// Takes an argument from the bytes.
+fn argument(bytes: &mut &[u8], class: Class, mark: u8, base: Option<&mut u64>) -> Option<Value> {
+    if let Some(why) = why(mark) {
+        return Some(Value::Missing(why));
+    }
+    if class == Class::Text {
+        return text(bytes, mark);
+    }
+    let number = number(bytes, mark)?;
+    Some(match class {
+        Class::Signed(_) => Value::Signed(unfold(number)),
+        Class::Float(_) => Value::Float(f64::from_bits(number)),
+        Class::Pointer => {
+            let from = base.as_ref().map_or(0, |base| **base);
+            let address = from.wrapping_add(unfold(number).cast_unsigned());
+            if let Some(base) = base {
+                *base = address;
             }
-            let (length, cut) = ((length & !CUT) as usize, length & CUT != 0);
-            let text = bytes.get(4..)?.get(..length)?;
-            return Some((Value::Text { bytes: text.to_owned(), cut }, (4 + length).next_multiple_of(8)));
+            Value::Unsigned(address)
         }
-        Class::Signed(_) => Value::Signed(u64_at(bytes, 0)?.cast_signed()),
-        Class::Float(_) => Value::Float(f64::from_bits(u64_at(bytes, 0)?)),
-        Class::Unsigned(_) | Class::Pointer => Value::Unsigned(u64_at(bytes, 0)?),
-    };
-    Some((value, 8))
+        Class::Unsigned(_) | Class::Text => Value::Unsigned(number),
+    })
 }
 
-/// Appends a record. Returns whether it could: an event may have more arguments than a record has room for.
-pub(super) fn write(into: &mut Vec<u8>, number: u16, event: &Event, time: u64, values: &[Value]) -> bool {
+/// Takes a number of so many bytes.
+fn number(bytes: &mut &[u8], length: u8) -> Option<u64> {
+    let (number, rest) = bytes.split_at_checked(usize::from(length)).filter(|_| length <= WHOLE)?;
+    *bytes = rest;
+    let mut word = [0; 8];
+    word[..number.len()].copy_from_slice(number);
+    u64_at(&word, 0)
+}
+
+fn text(bytes: &mut &[u8], mark: u8) -> Option<Value> {
+    if mark == NULL {
+        return Some(Value::Unsigned(0));
+    }
+    let cut = match mark {
+        TEXT => false,
+        CUT => true,
+        _ => return None,
+    };
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    *bytes = rest;
+    Some(Value::Text { bytes: text.to_owned(), cut })
+}
+
+/// Appends a record of at most `room` bytes, behind the one that `before` is of. Returns whether it could: an event may
+/// even have more arguments than an empty chunk has room for.
+pub(super) fn write(
+    into: &mut Vec<u8>,
+    room: usize,
+    number: u16,
+    event: &Event,
+    time: u64,
+    values: &[Value],
+    before: &mut Before,
+) -> bool {
     let count = event.parameters.len();
     // Texts share what the other arguments leave.
-    let Some(room) = (MOST - RECORD_HEAD).checked_sub(count * 8) else { return false };
-    let limit = (room / count.max(1)).min(MAX_TEXT);
+    let Some(left) = ARGUMENTS.checked_sub(count * NUMBER) else { return false };
+    let limit = (left / count.max(1)).min(MAX_TEXT);
+    let field = |(index, class): (usize, Class)| field(class, values.get(index), limit);
+    let classes = event.parameters.iter().map(|parameter| parameter.class);
+    let fields: Vec<Field> = classes.enumerate().map(field).collect();
+    let length = |field: &Field| match field {
+        Field::Text { bytes, .. } => bytes.len(),
+        _ => 0,
+    };
+    let most = RECORD_HEAD + 8 + count * NUMBER + fields.iter().map(length).sum::<usize>();
     let from = into.len();
-    into.extend([0; RECORD_HEAD]);
-    let mut missing = 0;
-    for (index, parameter) in event.parameters.iter().enumerate() {
-        let value = values.get(index).unwrap_or(&Value::Missing(Missing::Absent));
-        if let Err(why) = write_argument(into, parameter.class, value, limit) {
-            if index < MASKED {
-                missing |= 1 << index;
-            }
-            // Behind those that can be missing, a text that is empty, or 0.
-            let word = if index < MASKED { number_of(why) } else { 0 };
-            into.extend(word.to_le_bytes());
-        }
-    }
-    let size = into.len() - from;
-    let head = &mut into[from..from + RECORD_HEAD];
-    head[..2].copy_from_slice(&number.to_le_bytes());
-    head[2..4].copy_from_slice(&(size as u16).to_le_bytes());
-    head[4..8].copy_from_slice(&u32::to_le_bytes(missing));
-    head[8..].copy_from_slice(&time.to_le_bytes());
-    true
+    into.resize(from + most.min(room), 0);
+    let written = write_record(&mut into[from..], number, time, fields.into_iter(), before);
+    into.truncate(from + written.unwrap_or(0));
+    written.is_some()
 }
 
-/// Appends an argument, unless it is missing or not what was declared.
-fn write_argument(into: &mut Vec<u8>, class: Class, value: &Value, limit: usize) -> Result<(), Missing> {
-    let word = match (class, value) {
-        (_, Value::Missing(why)) => return Err(*why),
+/// What is written of an argument: that it is missing, if it is not what was declared.
+fn field(class: Class, value: Option<&Value>, limit: usize) -> Field<'_> {
+    let Some(value) = value else { return Field::Missing(Why::Absent) };
+    let bits = match (class, value) {
+        (_, Value::Missing(why)) => return Field::Missing(number_of(*why)),
         (Class::Text, Value::Text { bytes, cut }) => {
             let kept = &bytes[..bytes.len().min(limit)];
-            let cut = *cut || kept.len() < bytes.len();
-            into.extend((kept.len() as u32 | if cut { CUT } else { 0 }).to_le_bytes());
-            into.extend(kept);
-            into.resize(into.len() + (4 + kept.len()).next_multiple_of(8) - (4 + kept.len()), 0);
-            return Ok(());
+            return Field::Text { bytes: kept, cut: *cut || kept.len() < bytes.len() };
         }
-        (Class::Text, Value::Unsigned(0)) => u64::from(NULL),
-        (Class::Text, _) | (_, Value::Text { .. }) => return Err(Missing::Operand),
-        (Class::Float(_), Value::Float(number)) => number.to_bits(),
-        (Class::Float(4), Value::Unsigned(bits)) => f64::from(f32::from_bits(*bits as u32)).to_bits(),
-        (Class::Float(4), Value::Signed(bits)) => f64::from(f32::from_bits(*bits as u32)).to_bits(),
-        (_, Value::Float(_)) => return Err(Missing::Operand),
-        (_, Value::Unsigned(number)) => *number,
+        (Class::Text, Value::Unsigned(0)) => return Field::Null,
+        (Class::Text, _) | (_, Value::Text { .. }) => return Field::Missing(Why::Operand),
+        (Class::Float(_), Value::Float(number)) => return Field::Number(number.to_bits()),
+        (_, Value::Float(_)) => return Field::Missing(Why::Operand),
+        (_, Value::Unsigned(bits)) => *bits,
         (_, Value::Signed(number)) => number.cast_unsigned(),
     };
-    into.extend(word.to_le_bytes());
-    Ok(())
-}
-
-fn number_of(why: Missing) -> u64 {
-    match why {
-        Missing::Fault => 1,
-        Missing::Operand => 2,
-        Missing::Absent => 3,
+    match class {
+        Class::Float(4) => Field::Number(f64::from(f32::from_bits(bits as u32)).to_bits()),
+        Class::Signed(_) => Field::Signed(bits.cast_signed()),
+        Class::Pointer => Field::Pointer(bits),
+        _ => Field::Number(bits),
     }
 }
 
-fn why(number: u64) -> Option<Missing> {
-    [Missing::Fault, Missing::Operand, Missing::Absent].into_iter().find(|why| number_of(*why) == number)
+fn number_of(why: Missing) -> Why {
+    match why {
+        Missing::Fault => Why::Fault,
+        Missing::Operand => Why::Operand,
+        Missing::Absent => Why::Absent,
+    }
+}
+
+fn why(mark: u8) -> Option<Missing> {
+    [Missing::Fault, Missing::Operand, Missing::Absent].into_iter().find(|why| number_of(*why) as u8 == mark)
 }

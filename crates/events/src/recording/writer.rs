@@ -7,11 +7,14 @@ use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use memtrial_wire::recording::{self as wire, CHUNK, CHUNK_HEAD, HEAD, MAGIC, MAX_TABLE, VERSION, clock};
+use memtrial_wire::recording::{
+    self as wire, Before, CHUNK, CHUNK_HEAD, HEAD, MAGIC, MAX_TABLE, VERSION, clock,
+};
 
 use super::chunk::{self, ChunkHead};
 use super::record;
 use super::table;
+use crate::event::Event;
 use crate::hit::{Hit, Table};
 
 /// Bytes of the table besides those that it begins with: events become known while a trace goes on.
@@ -38,8 +41,21 @@ pub struct Writer {
 struct Open {
     number: u64,
     head: ChunkHead,
+    /// What the next record is written against.
+    before: Before,
     /// Records that are not in the file yet; they end at `head.used`.
     pending: Vec<u8>,
+}
+
+impl Open {
+    /// Appends a hit if there is room for it.
+    fn append(&mut self, number: u16, event: &Event, hit: &Hit) -> bool {
+        let (from, room) = (self.pending.len(), CHUNK - self.head.used);
+        let (into, before) = (&mut self.pending, &mut self.before);
+        let written = record::write(into, room, number, event, hit.time, &hit.values, before);
+        self.head.used += self.pending.len() - from;
+        written
+    }
 }
 
 impl Writer {
@@ -73,29 +89,31 @@ impl Writer {
         if hit.event >= self.events {
             self.extend_table(table)?;
         }
-        let mut bytes = Vec::new();
         let event = table.events.get(hit.event).filter(|_| hit.event < self.events);
-        let written = event
-            .zip(u16::try_from(hit.event).ok())
-            .is_some_and(|(event, number)| record::write(&mut bytes, number, event, hit.time, &hit.values));
-        if !written || bytes.len() > CHUNK - CHUNK_HEAD {
+        let Some((event, number)) = event.zip(u16::try_from(hit.event).ok()) else {
             self.dropped += 1;
             return Ok(());
-        }
+        };
         let key = (hit.pid, hit.tid);
-        if self.open.get(&key).is_some_and(|open| open.head.used + bytes.len() > CHUNK)
+        // A chunk that has not the room is full; in an empty one there is all the room that there can be.
+        if self.open.get_mut(&key).is_some_and(|open| !open.append(number, event, hit))
             && let Some(mut full) = self.open.remove(&key)
         {
             self.write(&mut full)?;
         }
-        let (taken, moment) = (&mut self.taken, (hit.time, hit.time));
-        let open = self.open.entry(key).or_insert_with(|| {
-            *taken += 1;
-            let head = ChunkHead { used: CHUNK_HEAD, pid: hit.pid, tid: hit.tid, moment };
-            Open { number: *taken - 1, head, pending: Vec::new() }
-        });
-        open.head.used += bytes.len();
-        open.pending.extend(bytes);
+        if self.open.contains_key(&key) {
+            return Ok(());
+        }
+        let moment = (hit.time, hit.time);
+        let head = ChunkHead { used: CHUNK_HEAD, ended: false, pid: hit.pid, tid: hit.tid, moment };
+        let before = Before::at(hit.time);
+        let mut open = Open { number: self.taken, head, before, pending: Vec::new() };
+        if open.append(number, event, hit) {
+            self.taken += 1;
+            self.open.insert(key, open);
+        } else {
+            self.dropped += 1;
+        }
         Ok(())
     }
 

@@ -82,8 +82,7 @@ fn value(argument: &Argument, word: u64) -> Value {
 
 fn text(record: &[u8], at: i16, text_at: i16, room: i16) -> Option<Value> {
     if word(record, at)? == 0 {
-        // No text, as the C library prints it.
-        return Some(Value::Text { bytes: b"(null)".to_vec(), cut: false });
+        return Some(Value::Unsigned(0));
     }
     let length = word(record, text_at)?.cast_signed();
     let Ok(length) = usize::try_from(length) else { return Some(Value::Missing(Missing::Fault)) };

@@ -168,7 +168,7 @@ fn arguments_are_what_the_program_passed() {
         assert!(late == text(&"x".repeat(20)) || may_miss, "{late:?}");
         let mut expected = vec![Value::Unsigned(2), late, Value::Signed(3)];
         expected.extend(rest(2));
-        expected.extend([text("(null)"), Value::Missing(Missing::Operand), Value::Float(2.5)]);
+        expected.extend([Value::Unsigned(0), Value::Missing(Missing::Operand), Value::Float(2.5)]);
         assert_eq!(sold(1), expected);
         let long: String = (0..1500).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
         // 63 bytes are the most that a short record has room for.

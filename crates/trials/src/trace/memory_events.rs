@@ -257,6 +257,7 @@ impl Source for MemoryEvents {
 
     fn stop(&mut self) {
         self.memory.control().tracing.enabled.store(0, Ordering::Release);
+        self.follower.wake();
     }
 }
 
