@@ -61,6 +61,8 @@ pub struct Events {
     pub marker: Option<PathBuf>,
     /// What is added to UTC to get the local time, in seconds.
     pub local_offset: i64,
+    /// Whether records have the site of their call stack behind their arguments.
+    pub stacks: bool,
 }
 
 /// A census site as the agent recorded it.
@@ -200,6 +202,7 @@ impl SharedMemory {
         put_path(&mut tracing.recording, Some(&events.recording))?;
         put_path(&mut tracing.marker, events.marker.as_deref())?;
         tracing.local_offset = events.local_offset;
+        tracing.stacks = events.stacks.into();
         tracing.backends = AtomicU32::new(events.backends);
         tracing.enabled = AtomicU64::new(events.enabled);
         Ok(())
