@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How often a folder is made anew that others remove meanwhile.
 const TRIES: u32 = 100;
@@ -25,7 +26,7 @@ pub fn folder() -> PathBuf {
 /// The path of the control socket of a process.
 #[must_use]
 pub fn socket_path(pid: i32) -> PathBuf {
-    folder().join(format!("{pid}.sock"))
+    named(&folder(), pid)
 }
 
 /// Connects to the control socket at `path`.
@@ -55,25 +56,43 @@ fn user() -> u32 {
 /// # Errors
 /// When the folder is not the user's alone, or the socket can't be made.
 pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
-    let folder = folder();
-    let path = socket_path(pid);
+    listen_in(&folder(), pid)
+}
+
+fn named(folder: &Path, pid: i32) -> PathBuf {
+    folder.join(format!("{pid}.sock"))
+}
+
+fn listen_in(folder: &Path, pid: i32) -> io::Result<(UnixListener, PathBuf)> {
+    let path = named(folder, pid);
     for _ in 0..TRIES {
-        let bound = make_private(&folder).and_then(|()| {
-            sweep(&folder);
-            UnixListener::bind(&path)
+        let made = make_private(folder).and_then(|()| {
+            sweep(folder);
+            make_socket(&path)
         });
-        match bound {
-            // Another memtrial has removed its last socket, and the folder with it.
+        match made {
+            // Another memtrial has removed its last socket, and the folder with it, or has swept too early.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
-            Ok(listener) => {
-                // Nobody else gets into the folder; this is for those who look at the file alone.
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-                return Ok((listener, path));
-            }
+            Ok(listener) => return Ok((listener, path)),
         }
     }
     Err(io::Error::new(io::ErrorKind::NotFound, format!("{} goes again and again", folder.display())))
+}
+
+/// Makes a socket that has its name from when it is listened on: before, another memtrial would take it for one that
+/// nobody answers on any more.
+fn make_socket(path: &Path) -> io::Result<UnixListener> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let unheard = path.with_extension(format!("{}.{number}.new", std::process::id()));
+    let listener = UnixListener::bind(&unheard)?;
+    // Nobody else gets into the folder; the permissions are for those who look at the file alone. A link does not
+    // replace the socket of another agent, as renaming would.
+    let named = fs::set_permissions(&unheard, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::hard_link(&unheard, path));
+    let _ = fs::remove_file(&unheard);
+    named.map(|()| listener)
 }
 
 /// Makes a control socket, to see whether one can be made, and removes it; returns the folder.
@@ -131,6 +150,25 @@ mod tests {
         remove(&paths[0]);
         assert!(folder.is_dir() && !paths[0].exists() && paths[1].exists());
         remove(&paths[1]);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn memtrials_that_begin_at_the_same_time_leave_each_other_s_sockets_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("memtrial");
+        std::thread::scope(|scope| {
+            for pid in 1..=4 {
+                let folder = &folder;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let (_listener, path) = listen_in(folder, pid).unwrap();
+                        assert!(is_answered(&path), "{}", path.display());
+                        remove(&path);
+                    }
+                });
+            }
+        });
         assert!(!folder.exists());
     }
 

@@ -1,5 +1,7 @@
 //! Attaching to running programs: they are entered, redirected and left, and come out right.
 
+#[path = "../blocked/mod.rs"]
+mod blocked;
 mod refused;
 mod target;
 
@@ -7,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use blocked::wait_until_blocked;
 use memtrial_target::attach::{self, AttachError, Entered, SafePoint, Stopped};
 
 use target::{LIMIT, Target, compile, folder, library};
@@ -44,8 +47,9 @@ fn a_program_that_waits_in_a_system_call_is_entered_at_once() {
         for _ in 0..5 {
             let target = Target::start(&program);
             // It says that it is ready before it waits.
-            std::thread::sleep(Duration::from_millis(5));
+            wait_until_blocked(target.pid());
             assert_eq!(target.enter().expect("it has safe points").value, 12);
+            wait_until_blocked(target.pid());
             let again = target.enter().expect("it has safe points");
             assert!(matches!(again.point, SafePoint::Waiting(_)), "{again:?}");
             target.ends_right();
@@ -181,11 +185,17 @@ fn is_redirected_and_left(program: &Path) {
     assert_eq!(slots.refresh().expect("it is there"), 0, "all is redirected already");
     assert_eq!(slots.left_alone(), 0);
     slots.remove().expect("it is there");
-    // Calls that were in a hook come out of it meanwhile.
-    std::thread::sleep(Duration::from_millis(20));
-    let count = target.counted();
-    std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(target.counted(), count, "nothing is redirected any more");
+    // Calls that were in a hook come out of it when their threads get a processor again.
+    let (begun, mut count) = (Instant::now(), target.counted());
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = target.counted();
+        if now == count {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "something is still redirected: {now} calls");
+        count = now;
+    }
     target.ends_right();
 }
 
