@@ -368,7 +368,9 @@ fn a_limit_on_the_size_of_files_ends_no_program() {
 fn a_log_that_nobody_reads_ends_no_program() {
     let traced = Traced::new(&["mark"], backend::LOG, 0);
     let program = traced.compile(MARKS, &[]);
-    let shell = "{ sleep 0.1; \"$0\" marks 1000 3>&1 2>&4 >&3; } 4>&1 >&5 | exec true";
+    // Writing fails once `true` has ended.
+    let shell =
+        "{ while (echo >&4) 2>/dev/null; do sleep 0.01; done; \"$0\" marks 1000 2>&4; } 4>&1 >&5 | exec true";
     let told = traced.run(
         Command::new("/bin/bash")
             .args(["-c", &format!("exec 5>&1; {shell}; wait")])

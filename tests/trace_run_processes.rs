@@ -269,24 +269,26 @@ fn bpftrace_on_the_same_probes_sees_the_same() {
         probe("site")
     );
     // Before ours and longer than ours, and the other way round.
-    let other = || Trace::bpftrace(&bench, &script);
-    let [mut early, mut late];
-    early = other();
-    wait_for("bpftrace's breakpoints", || (asked.ask("site") == [TRACED]).then_some(()));
+    let other = |asked: &mut Asked| {
+        let other = Trace::bpftrace(&bench, &script);
+        // A breakpoint is there before anybody listens.
+        wait_for("bpftrace", || {
+            asked.ask("site");
+            other.printed().contains(":site").then_some(())
+        });
+        other
+    };
+    let early = other(&mut asked);
     let mut ours = Trace::ready(&bench, "./visits visit");
     assert_eq!(asked.ask("visit 100"), ["worked out 100"]);
     let seen = ours.wait_for_lines(asked.pid(), 100);
     assert_eq!(visits_of(&seen, asked.pid()), visited(100));
-    late = other();
-    wait_for("its breakpoints", || {
-        asked.ask("site");
-        late.printed().contains(":site").then_some(())
-    });
+    let late = other(&mut asked);
     asked.ask("visit 50");
     let seen = ours.wait_for_lines(asked.pid(), 150);
     let _ = ours.interrupt().with_status(0);
     assert_eq!(asked.ask("visit 1"), ["worked out 151"], "the others still listen");
-    for (trace, times) in [(&mut early, 151), (&mut late, 51)] {
+    for (trace, times) in [(&early, 151), (&late, 51)] {
         let theirs = wait_for("all that bpftrace saw", || {
             let lines: Vec<String> =
                 trace.printed().lines().filter(|line| line.contains('@')).map(str::to_owned).collect();
@@ -294,12 +296,16 @@ fn bpftrace_on_the_same_probes_sees_the_same() {
                 lines.iter().map(|line| Line::read(line)).filter(|line| line.name() == "visit").collect();
             (lines.len() >= times).then_some(lines)
         });
-        let (theirs, ours) = (texts(&theirs, asked.pid()), texts(&seen, asked.pid()));
-        let both = ours.len().min(theirs.len() - 1);
-        assert_eq!(theirs[..theirs.len() - 1], ours[ours.len() - both..]);
+        let (mut theirs, ours) = (texts(&theirs, asked.pid()), texts(&seen, asked.pid()));
+        // And the one that ours was not there for any more.
+        let mut expected = [&ours[ours.len() + 1 - times..], &ours[..1]].concat();
+        // It prints what happened on one processor, and then what happened on another.
+        theirs.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(theirs, expected);
     }
     for trace in [early, late] {
-        let _ = trace.interrupt();
+        let _ = trace.interrupt_until_it_ends();
     }
     wait_until_untouched(&mut asked);
 }

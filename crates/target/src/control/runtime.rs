@@ -1,11 +1,10 @@
 //! Where control sockets are: in a folder of the user's alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How often a folder is made anew that others remove meanwhile.
 const TRIES: u32 = 100;
@@ -68,31 +67,22 @@ fn listen_in(folder: &Path, pid: i32) -> io::Result<(UnixListener, PathBuf)> {
     for _ in 0..TRIES {
         let made = make_private(folder).and_then(|()| {
             sweep(folder);
-            make_socket(&path)
+            // Before it is listened on it would be taken for one that was left.
+            let _lock = lock(folder)?;
+            UnixListener::bind(&path)
         });
         match made {
-            // Another memtrial has removed its last socket, and the folder with it, or has swept too early.
+            // Another memtrial has removed its last socket, and the folder with it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
-            Ok(listener) => return Ok((listener, path)),
+            Ok(listener) => {
+                // Nobody else gets into the folder; this is for those who look at the file alone.
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                return Ok((listener, path));
+            }
         }
     }
     Err(io::Error::new(io::ErrorKind::NotFound, format!("{} goes again and again", folder.display())))
-}
-
-/// Makes a socket that has its name from when it is listened on: before, another memtrial would take it for one that
-/// nobody answers on any more.
-fn make_socket(path: &Path) -> io::Result<UnixListener> {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let unheard = path.with_extension(format!("{}.{number}.new", std::process::id()));
-    let listener = UnixListener::bind(&unheard)?;
-    // Nobody else gets into the folder; the permissions are for those who look at the file alone. A link does not
-    // replace the socket of another agent, as renaming would.
-    let named = fs::set_permissions(&unheard, fs::Permissions::from_mode(0o600))
-        .and_then(|()| fs::hard_link(&unheard, path));
-    let _ = fs::remove_file(&unheard);
-    named.map(|()| listener)
 }
 
 /// Makes a control socket, to see whether one can be made, and removes it; returns the folder.
@@ -108,8 +98,25 @@ pub fn try_listen() -> io::Result<PathBuf> {
 /// Removes a control socket, and the folder if it was the last one there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path.parent()
+        && let Ok(_lock) = lock(folder)
+    {
         let _ = fs::remove_dir(folder);
+    }
+}
+
+/// While this is held, nobody else makes or removes sockets of the dead in the folder, or removes the folder.
+///
+/// # Errors
+/// When the folder is gone.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    lock.lock()?;
+    let (held, named) = (lock.metadata()?, fs::metadata(folder)?);
+    if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
+        Ok(lock)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was made anew"))
     }
 }
 
@@ -131,7 +138,12 @@ fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if is_socket && !is_answered(&path) {
+        // Whoever does not answer may just have been about to.
+        if is_socket
+            && !is_answered(&path)
+            && let Ok(_lock) = lock(folder)
+            && !is_answered(&path)
+        {
             let _ = fs::remove_file(&path);
         }
     }
