@@ -21,6 +21,11 @@ fn try_line(folder: &Path, line: &str) -> Ended {
     Memtrial::new(folder, &format!("trace run {line}")).run()
 }
 
+/// What traces `texts` with the names of its events. It ends with the program, when all is written.
+fn with_names(asked: &Asked) -> String {
+    format!("./texts --events {} --pid {}", file("texts.events").display(), asked.pid())
+}
+
 /// One clear error.
 #[track_caller]
 fn refused(ended: &Ended, status: i32, texts: &[&str]) {
@@ -258,11 +263,7 @@ fn json_has_what_the_lines_have() {
     let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
     };
-    let events = file("texts.events");
-    let events = events.to_str().expect("a plain path");
-    // It ends with the program, when all is written.
-    let pid = asked.pid();
-    let line = format!("./texts --events {events} --pid {pid}");
+    let (pid, line) = (asked.pid(), with_names(&asked));
     let text = Trace::ready(&bench, &line);
     let json = Trace::ready(&bench, &format!("{line} --format json --stack -o hits.json"));
     asked.ask("once");
@@ -295,11 +296,7 @@ fn a_recording_shows_the_same_lines() {
     let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
     };
-    let events = file("texts.events");
-    let events = events.to_str().expect("a plain path");
-    // They end with the program, when all is written.
-    let pid = asked.pid();
-    let line = format!("./texts --events {events} --pid {pid}");
+    let (pid, line) = (asked.pid(), with_names(&asked));
     let text = Trace::ready(&bench, &line);
     let simple = Trace::ready(&bench, &format!("{line} --format simple -o hits"));
     let folder = Trace::ready(&bench, &format!("{line} --format ctf -o ctf"));

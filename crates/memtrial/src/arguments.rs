@@ -162,7 +162,7 @@ pub struct Oom {
     pub check: Option<String>,
 
     #[command(flatten)]
-    pub results: Results,
+    pub delivery: Delivery,
     /// Go on with an interrupted run: its command, environment and options are kept in the results
     #[arg(long, help_heading = "Results", conflicts_with_all = ["selection", "list", "command", "only", "skip", "sample", "follow", "fault", "mode", "timeout", "policy", "expect_exit", "expect_stderr", "check"])]
     pub resume: bool,
@@ -229,9 +229,9 @@ enum DebuggerName {
     Valgrind,
 }
 
-/// Where the results of a trial go.
+/// How the results of a trial are delivered.
 #[derive(Debug, Args)]
-pub struct Results {
+pub struct Delivery {
     /// Folder for the results; one that is there becomes DIR.old [default: memtrial.out]
     #[arg(long, short, help_heading = "Results", value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use memtrial_trials::leak::options::{Locate, OnFailure, Ready};
 
-use super::Results;
+use super::Delivery;
 use super::quantities::{bytes, duration, some_bytes};
 use crate::exit;
 
@@ -83,7 +83,7 @@ pub struct Leak {
     pub sample: Option<u64>,
 
     #[command(flatten)]
-    pub results: Results,
+    pub delivery: Delivery,
     /// Go on with an interrupted run: its options are kept in the results
     #[arg(long, help_heading = "Results", conflicts_with_all = ["target", "ready", "also", "ssh", "action", "undo", "here", "on_failure", "settle", "interval", "timeout", "tolerate", "against", "allow_inconclusive", "locate", "locate_rounds", "sample"])]
     pub resume: bool,

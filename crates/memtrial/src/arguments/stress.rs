@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use memtrial_trials::leak::options::Ready;
 
-use super::Results;
+use super::Delivery;
 use super::leak::ready;
 use super::quantities::{Rate, duration, rate, some_bytes};
 use crate::exit;
@@ -82,7 +82,7 @@ pub struct Stress {
     pub timeout: Duration,
 
     #[command(flatten)]
-    pub results: Results,
+    pub delivery: Delivery,
     /// No progress
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,

@@ -1,8 +1,8 @@
 //! A whole trial: reference runs, plan, snapshots, reruns, confirmation, findings.
 
-mod results;
+mod conclusion;
 
-pub use results::Results;
+pub use conclusion::Conclusion;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -101,7 +101,7 @@ pub fn run(
     known: &[Outcome],
     stdin: Option<&str>,
     progress: &mut dyn Progress,
-) -> Result<Results, OomError> {
+) -> Result<Conclusion, OomError> {
     let expectations = Expectations {
         exit: options.expect_exit.clone(),
         stderr: options.expect_stderr.as_deref().map(Regex::new).transpose()?,

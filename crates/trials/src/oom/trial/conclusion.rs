@@ -11,7 +11,7 @@ use crate::oom::options::Mode;
 use crate::oom::reference::Established;
 
 /// The report, and what belongs to it.
-pub struct Results {
+pub struct Conclusion {
     /// The report; the findings' folders are for the caller to fill in.
     pub report: Report,
     /// Captured stdout and stderr of each finding, in the same order.
@@ -28,7 +28,7 @@ impl Trial<'_> {
         established: Established,
         stdin: Option<&str>,
         interrupted: bool,
-    ) -> Result<Results, OomError> {
+    ) -> Result<Conclusion, OomError> {
         let reached = |outcome: &&Outcome| outcome.verdict != Verdict::Unreached;
         let tested: Vec<&Outcome> = self.outcomes.values().filter(reached).collect();
         self.coverage.tested = tested.len() as u64;
@@ -88,6 +88,6 @@ impl Trial<'_> {
             warnings: self.warnings,
             exit_status,
         };
-        Ok(Results { report, outputs })
+        Ok(Conclusion { report, outputs })
     }
 }
