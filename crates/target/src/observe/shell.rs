@@ -207,8 +207,8 @@ impl Shell {
             waited => {
                 connection.send(b"stop; answer stopped\n")?;
                 // The end of the action and the answer come in any order.
-                connection.wait(ENDING, ended)?;
-                connection.wait(ENDING, ended)?;
+                connection.wait_in_any_case(ENDING, ended)?;
+                connection.wait_in_any_case(ENDING, ended)?;
                 if waited == Waited::Interrupted { ActionEnd::Interrupted } else { ActionEnd::TimedOut }
             }
         };

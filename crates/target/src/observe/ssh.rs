@@ -190,7 +190,7 @@ impl Session {
             Waited::For(answer) => answer,
             Waited::Interrupted => {
                 self.send(&Request::Stop)?;
-                self.connection.wait(ENDING, answered)?
+                self.connection.wait_in_any_case(ENDING, answered)?
             }
             Waited::TimedOut => return Err(self.connection.failed(Some("no news of the action"))),
         };
