@@ -210,7 +210,11 @@ fn each_event_is_told_of_and_survives_sigkill() {
     let mark = told.events.events.iter().position(|event| event.name == "mark");
     let marks = told.hits.iter().filter(|hit| Some(hit.event) == mark).map(|hit| &hit.values[0]);
     let is_null = marks.map(|text| *text == Value::Unsigned(0)).collect::<Vec<_>>();
-    assert_eq!(is_null, [false, false, true, false, false, false, false, false], "a text may read \"(null)\"");
+    assert_eq!(
+        is_null,
+        [false, false, true, false, false, false, false, false],
+        "a text may read \"(null)\""
+    );
     assert_eq!(texts("exec"), ["/bin/sh", "sh", "sh", "/nowhere"]);
     assert_eq!(of("dlopen"), ["dlopen path=libm.so.6 flags=0x2", "dlopen path=(null) flags=0x1"]);
     assert_eq!(of("dlclose").len(), 1);
