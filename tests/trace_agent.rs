@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 
 use memtrial_events::recording::{Recording, Writer};
-use memtrial_events::{Hit, Table, render};
+use memtrial_events::{Hit, Table, Value, render};
 use memtrial_target::memory::{Setup, SharedMemory};
 use memtrial_tests::harness::executable::built;
 use memtrial_tests::harness::workshop::{Bench, compile_c};
@@ -199,6 +199,14 @@ fn each_event_is_told_of_and_survives_sigkill() {
         texts("mark"),
         [r"begin\n\x1b\xff", "<fault>", "(null)", "cut...", "libraries", "processes", "child", "end"]
     );
+    let mark = told.events.events.iter().position(|event| event.name == "mark");
+    let marks = told.hits.iter().filter(|hit| Some(hit.event) == mark).map(|hit| &hit.values[0]);
+    let is_null = marks.map(|text| *text == Value::Unsigned(0)).collect::<Vec<_>>();
+    assert_eq!(
+        is_null,
+        [false, false, true, false, false, false, false, false],
+        "a text may read \"(null)\""
+    );
     assert_eq!(texts("exec"), ["/bin/sh", "sh", "sh", "/nowhere"]);
     assert_eq!(of("dlopen"), ["dlopen path=libm.so.6 flags=0x2", "dlopen path=(null) flags=0x1"]);
     assert_eq!(of("dlclose").len(), 1);
@@ -349,7 +357,7 @@ fn what_finds_no_room_is_counted() {
     let told = traced.run(Command::new(&program).args(["marks", "20000"]));
     assert_eq!(counted(&told).0, 20000);
     assert_eq!(told.hits.len() as u64 + told.dropped, 20000);
-    assert!(told.dropped > 10000 && told.hits.len() > 2000, "{} {}", told.dropped, told.hits.len());
+    assert!(told.dropped > 5000 && told.hits.len() > 5000, "{} {}", told.dropped, told.hits.len());
 }
 
 #[test]
