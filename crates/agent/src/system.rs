@@ -15,6 +15,7 @@ pub(crate) mod number {
     pub const RT_SIGACTION: u64 = 13;
     pub const RT_SIGPROCMASK: u64 = 14;
     pub const PWRITE64: u64 = 18;
+    pub const MREMAP: u64 = 25;
     pub const MADVISE: u64 = 28;
     pub const GETPID: u64 = 39;
     pub const SOCKET: u64 = 41;
@@ -235,6 +236,15 @@ pub fn map_shared(fd: u64, length: usize) -> Result<*mut u8, Errno> {
     // SAFETY: a new mapping at an address that the kernel chooses disturbs no other.
     let address = check(unsafe { call(number::MMAP, [0, length as u64, READ_WRITE, SHARED, fd, 0]) })?;
     Ok(address as *mut u8)
+}
+
+/// Moves the mapping of `length` bytes at `from` to `to`, in place of the one of that length that is there. At no moment is
+/// there none.
+pub fn move_mapping(from: *mut u8, length: usize, to: *mut u8) -> Result<(), Errno> {
+    const MAYMOVE_FIXED: u64 = 1 | 2;
+    let length = length as u64;
+    // SAFETY: both mappings are the agent's own, and the caller lets go of the one that is replaced.
+    unsafe { marked!(number::MREMAP, from as u64, length, length, MAYMOVE_FIXED, to as u64) }.map(drop)
 }
 
 /// Maps `length` bytes of private memory, which take room only where they are written to.

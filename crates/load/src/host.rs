@@ -59,6 +59,10 @@ pub trait Host: Sync {
     /// of texts, innermost first), and what lay around it.
     fn describe(&self, stack: u32, offset: u64, surroundings: &Surroundings, to: &mut Writer<'_>);
 
+    /// Writes an object with the members `path` and `build_id` (in hexadecimal) for each module that frames of
+    /// [`Host::describe`] may be in.
+    fn modules(&self, _to: &mut Writer<'_>) {}
+
     /// Writes members of the status's object that only the host knows, as its pid.
     fn status(&self, _to: &mut Writer<'_>) {}
 }

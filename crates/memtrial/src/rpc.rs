@@ -4,14 +4,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anstream::eprintln;
+use anstream::{eprintln, print};
 use memtrial_load::methods::METHODS;
 use memtrial_report::wording::printable;
+use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::control::{self, Client, ClientError, Session};
 use memtrial_target::copied::available_memory;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::keeper::Started;
 use memtrial_target::observe::{Here, Place};
+use memtrial_trials::stress::overwrites::name_frames;
 use serde_json::{Value, json};
 
 use crate::arguments::rpc::Rpc;
@@ -70,7 +72,7 @@ fn help(arguments: &Rpc) -> Result<ExitStatus, Failure> {
         return Err(Failure::new(ExitStatus::Usage, format!("there is no method {}", named.join(" ")))
             .help("see `memtrial rpc help`"));
     }
-    print(arguments, &json!({ "methods": methods }))
+    tell(arguments, &json!({ "methods": methods }))
 }
 
 /// The process that is meant.
@@ -131,7 +133,7 @@ fn call(mut client: Client, arguments: &Rpc, pid: i32) -> Result<ExitStatus, Fai
                 control::wait_for_threads(pid)?;
                 control::remove(&control::socket_path(pid));
             }
-            print(arguments, &result)
+            tell(arguments, &result)
         }
         Err(ClientError::Fault { code, message }) => {
             let status = if is_wrong_usage(code) { ExitStatus::Usage } else { ExitStatus::Findings };
@@ -150,13 +152,19 @@ fn call(mut client: Client, arguments: &Rpc, pid: i32) -> Result<ExitStatus, Fai
 }
 
 /// Prints an answer. Overwritten chunks in it are findings.
-fn print(arguments: &Rpc, result: &Value) -> Result<ExitStatus, Failure> {
-    let text = if arguments.json {
-        format!("{result}\n")
+fn tell(arguments: &Rpc, result: &Value) -> Result<ExitStatus, Failure> {
+    let mut symbolizer = Symbolizer::new();
+    if arguments.json {
+        let mut result = result.clone();
+        name_frames(&mut result, &mut symbolizer);
+        renderings::print_as_it_is(&format!("{result}\n"))?;
     } else {
-        replies::text(&arguments.method, result) + &replies::overwritten(result)
-    };
-    renderings::print_as_it_is(&text)?;
+        renderings::print_as_it_is(&replies::text(&arguments.method, result))?;
+        print!("{}", replies::overwritten(result, &mut symbolizer));
+    }
+    for warning in symbolizer.warnings() {
+        eprintln!("warning: {}", printable(&warning));
+    }
     let found = replies::overwritten_count(result) > 0;
     Ok(if found { ExitStatus::Findings } else { ExitStatus::Passed })
 }

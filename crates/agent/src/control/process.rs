@@ -77,6 +77,10 @@ impl Host for Process {
         origin::describe(self.shared, stack, offset, surroundings, to);
     }
 
+    fn modules(&self, to: &mut Writer<'_>) {
+        origin::write_modules(self.shared, to);
+    }
+
     fn status(&self, to: &mut Writer<'_>) {
         to.name("pid");
         to.number(system::getpid().into());
