@@ -48,6 +48,11 @@ pub trait Host: Sync {
     /// Wakes all that wait for `word`.
     fn wake(&self, word: &AtomicU32);
 
+    /// Whether nobody waits any more for the answer to the command that is being carried out, so that what takes long may end.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
     /// A number for the call stack of the caller, by which [`Host::describe`] finds it again; 0: none.
     fn stack(&self) -> u32;
 

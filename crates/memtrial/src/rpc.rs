@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstream::{eprintln, print};
+use memtrial_load::framing::{Found, What};
 use memtrial_load::methods::METHODS;
+use memtrial_load::serve;
+use memtrial_load::writer::Writer;
 use memtrial_report::wording::printable;
 use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::control::{self, Client, ClientError, Session};
@@ -50,15 +53,40 @@ pub fn run(arguments: &Rpc) -> Result<ExitStatus, Failure> {
         Err(_) if arguments.method == LEAVE => {
             Err(Failure::new(ExitStatus::Usage, format!("there is no agent in process {pid}")))
         }
-        Err(_) => session::kept(
-            Started::LeftAlone,
-            |_| (),
-            |scratch| {
-                let client = settled(arguments, pid, scratch)?;
-                call(client, arguments, pid)
-            },
-        ),
+        Err(_) => match wrong(arguments) {
+            Some(error) => faulty(arguments, pid, error.0, &error.1),
+            None => enter(arguments, pid),
+        },
     }
+}
+
+/// Brings the agent into the process, and gives it the command.
+fn enter(arguments: &Rpc, pid: i32) -> Result<ExitStatus, Failure> {
+    session::kept(
+        Started::LeftAlone,
+        |_| (),
+        |scratch| {
+            let client = settled(arguments, pid, scratch)?;
+            call(client, arguments, pid)
+        },
+    )
+}
+
+/// What the agent would say is wrong with the request, if so: then nothing need be loaded into the process for it.
+fn wrong(arguments: &Rpc) -> Option<(i64, String)> {
+    let request =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": arguments.method, "params": arguments.arguments });
+    let request = request.to_string();
+    let found = Found { framed: false, what: What::Request(request.as_bytes()) };
+    let mut room = vec![0; 8 << 10];
+    let mut writer = Writer::new(&mut room);
+    serve::answer(&found, &mut writer, &mut |_, to| {
+        to.value(b"{}");
+        Ok(())
+    });
+    let answer: Value = serde_json::from_slice(writer.bytes()).ok()?;
+    let (code, message) = (answer.pointer("/error/code")?.as_i64()?, answer.pointer("/error/message")?);
+    is_wrong_usage(code).then(|| (code, message.as_str().unwrap_or_default().to_owned()))
 }
 
 /// Lists the methods of the agent that this memtrial carries.
@@ -135,20 +163,23 @@ fn call(mut client: Client, arguments: &Rpc, pid: i32) -> Result<ExitStatus, Fai
             }
             tell(arguments, &result)
         }
-        Err(ClientError::Fault { code, message }) => {
-            let status = if is_wrong_usage(code) { ExitStatus::Usage } else { ExitStatus::Findings };
-            if arguments.json {
-                renderings::print_as_it_is(&format!("{}\n", json!({ "code": code, "message": message })))?;
-                return Ok(status);
-            }
-            let failure = Failure::new(status, printable(&message));
-            Err(match status {
-                ExitStatus::Usage => failure.help(format!("see `memtrial rpc --pid {pid} help`")),
-                _ => failure,
-            })
-        }
+        Err(ClientError::Fault { code, message }) => faulty(arguments, pid, code, &message),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells of a fault.
+fn faulty(arguments: &Rpc, pid: i32, code: i64, message: &str) -> Result<ExitStatus, Failure> {
+    let status = if is_wrong_usage(code) { ExitStatus::Usage } else { ExitStatus::Findings };
+    if arguments.json {
+        renderings::print_as_it_is(&format!("{}\n", json!({ "code": code, "message": message })))?;
+        return Ok(status);
+    }
+    let failure = Failure::new(status, printable(message));
+    Err(match status {
+        ExitStatus::Usage => failure.help(format!("see `memtrial rpc --pid {pid} help`")),
+        _ => failure,
+    })
 }
 
 /// Prints an answer. Overwritten chunks in it are findings.

@@ -65,6 +65,10 @@ impl Host for Process {
         system::futex_wake(word);
     }
 
+    fn is_abandoned(&self) -> bool {
+        heap_thread::is_abandoned()
+    }
+
     fn stack(&self) -> u32 {
         origin::here()
     }
