@@ -304,11 +304,11 @@ fn an_allocation_that_nobody_waits_for_any_more_ends() {
     let before = private(pid);
     let mut control = open.connect();
     // It would take minutes.
-    control.send(request(1, "mt.mem_rnd_alloc", &json!([16, 16, 2, "g"])));
+    control.send(request(1, "mt.mem_rnd_alloc", &json!([16, 16, 2_u64 << 30])));
     wait_for("it has begun", || (private(pid) > before + (1 << 20)).then_some(()));
     drop(control);
     let used = open.connect().call("mt.mem_used", json!([]));
-    assert!((1..2 << 30).contains(&used["bytes"].as_u64().expect("a number")), "{used}");
+    assert!((1..2_u64 << 30).contains(&used["bytes"].as_u64().expect("a number")), "{used}");
     open.connect().call("mt.mem_free", json!([]));
     open.lives();
 }
