@@ -416,3 +416,15 @@ fn the_agent_leaves_by_itself_when_memtrial_is_killed_under_load() {
     let _ = running.wait();
     busy.answers();
 }
+
+#[test]
+fn nothing_is_loaded_into_a_process_for_a_command_that_is_none() {
+    let mut busy = Busy::start();
+    for words in ["mt.mem_alloc", "mt.mem_alloc ten", "mt.mem_test_start 9 8 7 1 1 1", "mt.no_such"] {
+        let ended = busy.stress().rpc(busy.pid(), words).run().with_status(2);
+        assert!(!ended.stderr.contains("the agent is in process"), "{}", ended.told());
+    }
+    let maps = fs::read_to_string(format!("/proc/{}/maps", busy.pid())).expect("it lives");
+    assert!(!maps.contains("memtrial-agent"), "{maps}");
+    busy.is_as_before();
+}

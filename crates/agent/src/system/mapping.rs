@@ -12,6 +12,15 @@ pub fn map_shared(fd: u64, length: usize) -> Result<*mut u8, Errno> {
     Ok(address as *mut u8)
 }
 
+/// Moves the mapping of `length` bytes at `from` to `to`, in place of the one of that length that is there. At no moment is
+/// there none.
+pub fn move_mapping(from: *mut u8, length: usize, to: *mut u8) -> Result<(), Errno> {
+    const MAYMOVE_FIXED: u64 = 1 | 2;
+    let length = length as u64;
+    // SAFETY: both mappings are the agent's own, and the caller lets go of the one that is replaced.
+    unsafe { marked!(number::MREMAP, from as u64, length, length, MAYMOVE_FIXED, to as u64) }.map(drop)
+}
+
 /// Maps `length` bytes of private memory, which take room only where they are written to.
 pub fn map_private(length: usize) -> Result<*mut u8, Errno> {
     const READ_WRITE: u64 = 3;

@@ -10,6 +10,7 @@ pub const MMAP: u64 = 9;
 pub const MUNMAP: u64 = 11;
 pub const RT_SIGACTION: u64 = 13;
 pub const RT_SIGPROCMASK: u64 = 14;
+pub const MREMAP: u64 = 25;
 pub const MADVISE: u64 = 28;
 pub const GETPID: u64 = 39;
 pub const SOCKET: u64 = 41;

@@ -65,6 +65,15 @@ fn random_sizes_make_up_the_total_exactly() {
 }
 
 #[test]
+fn what_nobody_waits_for_any_more_ends_with_what_it_has() {
+    let mut bench = Bench::new(64 * MEBI);
+    bench.host().leave_after(10);
+    let reply = bench.run(Command::RandomAlloc { min: 16, max: 16, total: MEBI });
+    assert_eq!((number(&reply, "allocations"), bench.used()), (10, (160, 10)));
+    bench.leave();
+}
+
+#[test]
 fn sizes_beyond_32_bits_are_refused_or_carried_out_but_never_cut() {
     let mut bench = Bench::new(8 << 30);
     for bytes in [9 << 30, 1 << 62, u64::MAX] {

@@ -84,6 +84,17 @@ fn write_finding(out: &mut String, report: &Report, finding: &Finding) -> fmt::R
     writeln!(out, "  reproduce: {STRONG}{}{STRONG:#}", printable(&finding.repro))
 }
 
+/// An overwritten chunk without a report around it: what the report says of it, and the call stack that allocated it.
+#[must_use]
+pub fn chunk(chunk: &Overwrite) -> String {
+    let mut text = format!("{BAD}overwritten{BAD:#}\n");
+    let _ = write_chunk(&mut text, chunk);
+    if !chunk.stack.is_empty() {
+        let _ = write_stack(&mut text, "the chunk was allocated in", &chunk.stack);
+    }
+    text
+}
+
 /// An overwritten chunk: where, what is there instead, and whose block may be to blame.
 fn write_chunk(out: &mut String, chunk: &Overwrite) -> fmt::Result {
     let (address, size) = (printable(&chunk.address), bytes(chunk.size));

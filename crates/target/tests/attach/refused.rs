@@ -10,8 +10,8 @@ use crate::target::{LIMIT, Target, compile, folder, library};
 #[test]
 fn a_function_that_faults_is_told_and_does_no_harm() {
     let target = Target::start(&compile("heavy.c", "faulting", &[]));
-    target.enter().expect("it has safe points");
-    let error = attach::call(target.pid(), &library(), "faulty", "", LIMIT).expect_err("it faults");
+    let base = target.enter().expect("it has safe points").base;
+    let error = attach::call(target.pid(), &library(), base, "faulty", "", LIMIT).expect_err("it faults");
     assert!(matches!(error, AttachError::Fault { signal: libc::SIGSEGV, .. }), "{error}");
     target.ends_right();
 }
@@ -19,9 +19,9 @@ fn a_function_that_faults_is_told_and_does_no_harm() {
 #[test]
 fn a_function_that_does_not_come_back_is_given_up() {
     let target = Target::start(&compile("heavy.c", "endless", &[]));
-    target.enter().expect("it has safe points");
-    let error =
-        attach::call(target.pid(), &library(), "endless", "", Duration::from_secs(3)).expect_err("never");
+    let base = target.enter().expect("it has safe points").base;
+    let limit = Duration::from_secs(3);
+    let error = attach::call(target.pid(), &library(), base, "endless", "", limit).expect_err("never");
     assert!(matches!(error, AttachError::Late { .. }), "{error}");
     target.ends_right();
 }
@@ -36,7 +36,7 @@ fn what_cannot_be_entered_is_told() {
     target.ends_right();
 
     let target = Target::start(&compile("poll.c", "polls", &[]));
-    let absent = attach::call(target.pid(), &library(), "begin", "", LIMIT);
+    let absent = attach::call(target.pid(), &library(), 0x1000, "begin", "", LIMIT);
     assert!(matches!(absent, Err(AttachError::NotLoaded { .. })), "{absent:?}");
     let text = folder().join("text.so");
     std::fs::write(&text, "not a library".repeat(100)).expect("a writable folder");

@@ -89,7 +89,7 @@ impl Target {
     }
 
     pub fn counted(&self) -> u64 {
-        attach::call(self.pid(), &library(), "counted", "", LIMIT).expect("it can be entered again").value
+        attach::enter(self.pid(), &library(), "counted", "", LIMIT).expect("it can be entered again").value
     }
 
     /// Tells it to end, and checks that it was not disturbed.
