@@ -514,8 +514,7 @@ fn a_run_that_was_killed_is_gone_on_with() {
     let running = long_trial(&bench, &mark).start();
     let results = bench.folder().join("results");
     wait_for_outcomes(&results, 20);
-    let worker = mark.processes().into_iter().find(|process| process.name == "trial-worker");
-    signal(worker.expect("the worker lives").pid, libc::SIGKILL);
+    signal(mark.worker(running.pid()), libc::SIGKILL);
     let killed = running.wait();
     assert_ne!(killed.status, 0, "{}", killed.told());
     let known = kept(&newest(&results));

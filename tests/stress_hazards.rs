@@ -97,7 +97,7 @@ fn chunks_are_named(name: &str, way: Way) {
 fn twin_is_not_reported(name: &str, way: Way) {
     let report = under_load(&named(name), true, way, SAME_SIZE, Verdict::Held);
     let loaded = loaded(&report);
-    assert!(loaded.checked > 1000, "{}", pretty(&report));
+    assert!(loaded.checked > 100, "{}", pretty(&report));
     assert_eq!((loaded.overwritten_count, &report.findings[..]), (0, &[][..]), "{}", pretty(&report));
 }
 
@@ -127,11 +127,11 @@ fn writes_after_free_are_named_with_the_agent_loaded_into_it() {
 
 #[test]
 fn a_target_that_ends_under_load_has_died() {
-    let options = format!("{MUCH} --for 20s");
+    let options = format!("{MUCH} --for 60s");
     let report = under_load(&named("watchdog"), false, Way::Preload, &options, Verdict::Died);
     let end = loaded(&report).end.as_ref().unwrap_or_else(|| panic!("{}", pretty(&report)));
     assert!(end.how.contains("SIGABRT"), "{}", pretty(&report));
-    assert!(end.seconds < 20.0 && loaded(&report).after.is_none(), "{}", pretty(&report));
+    assert!(end.seconds < 60.0 && loaded(&report).after.is_none(), "{}", pretty(&report));
     assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::Died), "{}", pretty(&report));
 
     let report = under_load(&named("watchdog"), false, Way::Attach, &options, Verdict::Died);
@@ -145,11 +145,11 @@ fn a_target_that_ends_under_load_has_died() {
 
 #[test]
 fn a_target_that_does_not_answer_under_load_is_told_from_one_that_does() {
-    for (good, timeout, verdict) in [(false, 3, Verdict::Unanswered), (true, 60, Verdict::Held)] {
+    for (good, time, timeout, verdict) in [(false, 9, 3, Verdict::Unanswered), (true, 6, 60, Verdict::Held)] {
         let workshop = Workshop::new();
         let small = Small::new(&workshop, "held_lock", good, "");
         let daemon = small.daemon();
-        let options = format!("{MUCH} --for 6s --timeout {timeout}");
+        let options = format!("{MUCH} --for {time}s --timeout {timeout}");
         let memtrial =
             small.stress.on(daemon.pid(), &options).arguments(["--probe", &small.request("alive")]);
         let report = memtrial.run().stress_verdict(verdict);

@@ -13,7 +13,6 @@ use memtrial_events::{Hit, Table, render};
 use memtrial_target::memory::{Setup, SharedMemory};
 use memtrial_tests::harness::executable::built;
 use memtrial_tests::harness::workshop::{Bench, compile_c};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{CONTROL_VARIABLE, Control, mode};
 use memtrial_wire::recording::Head;
 use memtrial_wire::tracing::{Tracing, backend};
@@ -38,14 +37,7 @@ impl Traced {
     fn new(names: &[&str], backends: u32, most: u64) -> Traced {
         let bench = Bench::new();
         let all = ["*".to_owned()];
-        let setup = Setup {
-            mode: mode::TRACE,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &all,
-            write_limit: 0,
-            data_limit: 0,
-        };
+        let setup = Setup { follow: &all, ..Setup::of(mode::TRACE) };
         let memory = SharedMemory::create(&bench.beside("control"), &setup).expect("there is room");
         let traced = Traced { bench, memory };
         let recording = traced.recording();

@@ -63,6 +63,19 @@ fn it_comes_and_goes_and_the_process_goes_on() {
 }
 
 #[test]
+fn call_stacks_lead_to_where_the_process_was() {
+    let bench = Bench::new();
+    let mut daemon = steady(&bench);
+    let ended = attach(&bench, daemon.pid(), "--duration 1s --stack alloc free").run().with_status(0);
+    let all = hits(&ended.stdout);
+    assert!(!all.is_empty() && !ended.stderr.contains("warning"), "{}", ended.told());
+    for hit in &all {
+        assert!(hit.stack[0].contains("steady.c:") && hit.stack[0].ends_with(" work [steady]"), "{hit:#?}");
+    }
+    assert!(daemon.is_alive() && threads(daemon.pid()) == THREADS, "{}", daemon.said());
+}
+
+#[test]
 fn an_interrupt_is_an_end_like_any_other() {
     let bench = Bench::new();
     let mut daemon = steady(&bench);

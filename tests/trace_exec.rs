@@ -44,6 +44,37 @@ fn each_call_is_told_with_what_it_was_given_and_what_it_returned() {
 }
 
 #[test]
+fn each_call_is_told_with_its_stack() {
+    let bench = Bench::new();
+    let program = target(&bench, "known_calls", &["-g"]);
+    for (argument, caller) in [(&[][..], " main [known_calls]"), (&["in a thread"], "libc.so.6")] {
+        let ended = exec(&bench, "--stack --").arguments([&program]).arguments(argument).run().with_status(0);
+        let all = seen(&bench);
+        assert_eq!(between_marks(&all), ended.stdout.lines().collect::<Vec<_>>(), "{}", ended.told());
+        let calls = |hit: &&Hit| hit.stack.first().is_some_and(|frame| frame.contains("known_calls.c:"));
+        let own: Vec<&Hit> = all.iter().filter(calls).filter(|hit| hit.name != "thread").collect();
+        assert_eq!(own.len(), 18, "{all:#?}");
+        for hit in own {
+            assert!(hit.stack[0].ends_with(" calls [known_calls]"), "{hit:#?}");
+            assert!(hit.stack[1].contains(caller), "{hit:#?}");
+        }
+    }
+    let thread = seen(&bench).into_iter().find(|hit| hit.name == "thread").expect("the thread is told of");
+    assert!(thread.stack[0].ends_with(" main [known_calls]"), "{thread:#?}");
+    let program = target(&bench, "family", &["-g"]);
+    let ended = exec(&bench, "--stack --").arguments([&program]).run().with_status(0);
+    let all = seen(&bench);
+    let executed = all.iter().find(|hit| hit.name == "exec").expect("a program is executed");
+    assert!(executed.stack[0].contains("family.c:"), "{executed:#?}");
+    let after = all.iter().find(|hit| hit.told().starts_with("alloc bytes=3003 ")).expect("it allocates");
+    assert!(after.stack[0].contains("family.c:"), "the program that is executed: {after:#?}");
+    let ended = ended.saying(&[" hits; "]);
+    assert!(!ended.stderr.contains("warning"), "{}", ended.told());
+    let refused = exec(&bench, "--stack --backend simple=mine --").arguments([&program]).run().with_status(2);
+    let _ = refused.saying(&["a recording has no room for call stacks"]);
+}
+
+#[test]
 fn only_what_is_selected_is_told() {
     let bench = Bench::new();
     let program = target(&bench, "known_calls", &[]);

@@ -13,7 +13,7 @@ use memtrial_tests::harness::packaged::{is_root, open_bench, unprivileged};
 use memtrial_tests::harness::processes::{signal, wait_for};
 use memtrial_tests::harness::programs::installed;
 use memtrial_tests::harness::trace::{Line, Trace, can_trace, lines, texts};
-use memtrial_tests::harness::trace_targets::{Asked, file, program};
+use memtrial_tests::harness::trace_targets::{Asked, file, program, traceable};
 use memtrial_tests::harness::workshop::{Bench, copy_program, run};
 use serde_json::Value;
 
@@ -124,11 +124,9 @@ fn a_duration_is_kept() {
 
 #[test]
 fn every_signal_that_asks_for_the_end_is_the_normal_end() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     for which in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut trace = Trace::ready(&bench, "./visits visit");
         asked.ask("visit 2");
@@ -143,11 +141,9 @@ fn every_signal_that_asks_for_the_end_is_the_normal_end() {
 
 #[test]
 fn hits_that_rain_down_do_not_keep_it_from_ending() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let mut trace = Trace::ready(&bench, "./visits work");
     let pid = asked.pid();
     let rain = thread::spawn(move || {
@@ -166,11 +162,9 @@ fn hits_that_rain_down_do_not_keep_it_from_ending() {
 
 #[test]
 fn a_reader_that_does_not_read_does_not_keep_it_from_ending() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let (reader, writer) = std::io::pipe().expect("there are descriptors left");
     let mut command = Command::new(&built().executable);
     let trace =
@@ -184,11 +178,9 @@ fn a_reader_that_does_not_read_does_not_keep_it_from_ending() {
 
 #[test]
 fn quiet_says_nothing_but_hits() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let trace = Trace::run(&bench, ["./visits", "-q"]);
     // Nothing else says when it is ready.
     wait_for("a hit", || {
@@ -201,11 +193,9 @@ fn quiet_says_nothing_but_hits() {
 
 #[test]
 fn a_full_disk_is_said() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     for format in ["text", "json", "simple", "chrome"] {
         let trace = Trace::ready(&bench, &format!("./visits visit -o /dev/full --format {format}"));
         asked.ask("visit 20000");
@@ -230,11 +220,9 @@ fn an_output_that_cant_be_made_is_refused_before_anything_is_attached() {
 
 #[test]
 fn who_reads_no_further_ends_it() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let line = format!("{} trace run ./visits visit | head -n 2; echo end", built().executable.display());
     let trace = Trace::of(&bench, Command::new("/bin/sh").args(["-c", &line])).attached();
     // It learns of it when it next has something to say.
@@ -249,11 +237,9 @@ fn who_reads_no_further_ends_it() {
 
 #[test]
 fn stacks_name_the_functions() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let trace = Trace::ready(&bench, "./visits deep --stack");
     asked.ask("deep");
     wait_for("the stack", || trace.printed().contains("main").then_some(()));
@@ -269,11 +255,9 @@ fn stacks_name_the_functions() {
 
 #[test]
 fn json_has_what_the_lines_have() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
+    };
     let events = file("texts.events");
     let events = events.to_str().expect("a plain path");
     // It ends with the program, when all is written.
@@ -308,11 +292,9 @@ fn json_has_what_the_lines_have() {
 
 #[test]
 fn a_recording_shows_the_same_lines() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
+    };
     let events = file("texts.events");
     let events = events.to_str().expect("a plain path");
     // They end with the program, when all is written.

@@ -15,6 +15,8 @@ pub struct Hit {
     pub name: String,
     /// Its arguments.
     pub arguments: String,
+    /// The frames of its call stack, innermost first.
+    pub stack: Vec<String>,
 }
 
 impl Hit {
@@ -29,7 +31,14 @@ impl Hit {
 /// The hits in a text; other lines are left out.
 #[must_use]
 pub fn hits(text: &str) -> Vec<Hit> {
-    text.lines().filter_map(hit).collect()
+    let mut all: Vec<Hit> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("    "), all.last_mut()) {
+            (Some(frame), Some(last)) => last.stack.push(frame.to_owned()),
+            _ => all.extend(hit(line)),
+        }
+    }
+    all
 }
 
 fn hit(line: &str) -> Option<Hit> {
@@ -38,7 +47,8 @@ fn hit(line: &str) -> Option<Hit> {
     let (seconds, micros) = time.split_once('.')?;
     let time = seconds.parse::<u64>().ok()? * 1_000_000 + micros.parse::<u64>().ok()?;
     let (name, arguments) = rest.split_once(' ').unwrap_or((rest, ""));
-    Some(Hit { pid: pid.parse().ok()?, time, name: name.to_owned(), arguments: arguments.to_owned() })
+    let (name, arguments, stack) = (name.to_owned(), arguments.to_owned(), Vec::new());
+    Some(Hit { pid: pid.parse().ok()?, time, name, arguments, stack })
 }
 
 /// A program of `trace_targets`, compiled beside a bench's folder.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use super::processes::wait_for;
 use super::targets::Target;
+use super::trace::can_trace;
 use super::workshop::{Bench, Workshop, copy_program};
 
 /// A file of the folder of these programs.
@@ -33,6 +34,16 @@ pub fn program(bench: &Bench, source: &str) -> PathBuf {
     let copy = bench.folder().join(name);
     copy_program(&built, &copy);
     copy
+}
+
+/// A program of this source under way, in a bench of its own; none where static probes can't be traced, which is said.
+#[must_use]
+pub fn traceable(source: &str) -> Option<(Bench, Asked)> {
+    can_trace().then(|| {
+        let bench = Bench::new();
+        let asked = Asked::start(&program(&bench, source));
+        (bench, asked)
+    })
 }
 
 /// A program under way; it ends with the test.

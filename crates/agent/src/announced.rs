@@ -13,10 +13,11 @@ use core::ffi::{c_int, c_void};
 
 use crate::events::{self, DLOPEN, EXEC, FORK, MARK, THREAD};
 use crate::real::{ANNOUNCED, ENOSYS, set_errno};
+use crate::stack::Caller;
 use crate::start;
 
-/// Exports a function that announces itself by calling `announce` with its first four arguments and its return address, and
-/// jumps to where that says.
+/// Exports a function that announces itself by calling `announce` with its first four arguments and where its caller stands,
+/// and jumps to where that says.
 macro_rules! announce {
     ($name:ident => $announce:ident) => {
         /// Stands in front of the target's function of the same name.
@@ -32,7 +33,8 @@ macro_rules! announce {
                 "push r9",
                 // The number of vector registers that hold variable arguments.
                 "push rax",
-                "mov r8, [rsp + 56]",
+                "lea r8, [rsp + 56]",
+                "mov r9, rbp",
                 "call {announce}",
                 "mov r11, rax",
                 "pop rax",
@@ -113,8 +115,8 @@ extern "C" fn find_nothing() -> *mut c_void {
 
 macro_rules! executes {
     ($($announce:ident $number:ident)*) => {$(
-        extern "C" fn $announce(path: *const u8) -> *mut c_void {
-            tell_exec(path);
+        extern "C" fn $announce(path: *const u8, _: u64, _: u64, _: u64, sp: u64, bp: u64) -> *mut c_void {
+            tell_exec(path, Caller { sp, bp });
             go_on(number::$number, fail as extern "C" fn() -> _ as *mut c_void)
         }
     )*};
@@ -132,8 +134,8 @@ executes! {
 
 macro_rules! spawns {
     ($($announce:ident $number:ident)*) => {$(
-        extern "C" fn $announce(_: *mut c_void, path: *const u8) -> *mut c_void {
-            tell_exec(path);
+        extern "C" fn $announce(_: u64, path: *const u8, _: u64, _: u64, sp: u64, bp: u64) -> *mut c_void {
+            tell_exec(path, Caller { sp, bp });
             go_on(number::$number, refuse as extern "C" fn() -> _ as *mut c_void)
         }
     )*};
@@ -144,16 +146,18 @@ spawns! {
     announce_posix_spawnp POSIX_SPAWNP
 }
 
-fn tell_exec(path: *const u8) {
+fn tell_exec(path: *const u8, at: Caller) {
     start::start();
     if events::is_enabled(EXEC) {
+        // It is no argument of the event, but its call stack is wanted perhaps.
+        let _ = events::caller(at);
         // SAFETY: what the target passes for a text; if it is none, that is found out.
         unsafe { events::exec(path) };
     }
 }
 
 /// Tells of the file that a descriptor names by the path at which the kernel shows it.
-extern "C" fn announce_fexecve(fd: c_int) -> *mut c_void {
+extern "C" fn announce_fexecve(fd: c_int, _: u64, _: u64, _: u64, sp: u64, bp: u64) -> *mut c_void {
     if fd >= 0 {
         let mut path = *b"/proc/self/fd/\0\0\0\0\0\0\0\0\0\0\0";
         let digits = fd.checked_ilog10().unwrap_or(0) as usize + 1;
@@ -162,7 +166,7 @@ extern "C" fn announce_fexecve(fd: c_int) -> *mut c_void {
             *digit = b'0' + (rest % 10) as u8;
             rest /= 10;
         }
-        tell_exec(path.as_ptr());
+        tell_exec(path.as_ptr(), Caller { sp, bp });
     }
     go_on(number::FEXECVE, fail as extern "C" fn() -> _ as *mut c_void)
 }
@@ -172,16 +176,24 @@ extern "C" fn announce_pthread_create(
     _attributes: *const c_void,
     function: u64,
     argument: u64,
-    caller: u64,
+    sp: u64,
+    bp: u64,
 ) -> *mut c_void {
     if events::is_enabled(THREAD) {
-        events::thread(function, argument, caller);
+        events::thread(function, argument, events::caller(Caller { sp, bp }));
     }
     go_on(number::PTHREAD_CREATE, refuse as extern "C" fn() -> _ as *mut c_void)
 }
 
-extern "C" fn announce_dlopen(path: *const u8, flags: c_int, _: u64, _: u64, caller: u64) -> *mut c_void {
-    tell_dlopen(path, flags, caller);
+extern "C" fn announce_dlopen(
+    path: *const u8,
+    flags: c_int,
+    _: u64,
+    _: u64,
+    sp: u64,
+    bp: u64,
+) -> *mut c_void {
+    tell_dlopen(path, flags, Caller { sp, bp });
     go_on(number::DLOPEN, find_nothing as extern "C" fn() -> _ as *mut c_void)
 }
 
@@ -190,14 +202,16 @@ extern "C" fn announce_dlmopen(
     path: *const u8,
     flags: c_int,
     _: u64,
-    caller: u64,
+    sp: u64,
+    bp: u64,
 ) -> *mut c_void {
-    tell_dlopen(path, flags, caller);
+    tell_dlopen(path, flags, Caller { sp, bp });
     go_on(number::DLMOPEN, find_nothing as extern "C" fn() -> _ as *mut c_void)
 }
 
-fn tell_dlopen(path: *const u8, flags: c_int, caller: u64) {
+fn tell_dlopen(path: *const u8, flags: c_int, at: Caller) {
     if events::is_enabled(DLOPEN) {
+        let caller = events::caller(at);
         // SAFETY: as for `tell_exec`.
         unsafe { events::dlopen(path, flags, caller) };
     }
@@ -220,11 +234,12 @@ unsafe extern "C" fn fork() -> c_int {
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn memtrial_mark() {
-    naked_asm!("mov rsi, [rsp]", "jmp {work}", work = sym mark)
+    naked_asm!("mov rsi, rsp", "mov rdx, rbp", "jmp {work}", work = sym mark)
 }
 
-extern "C" fn mark(text: *const u8, caller: u64) {
+extern "C" fn mark(text: *const u8, sp: u64, bp: u64) {
     if events::is_enabled(MARK) {
+        let caller = events::caller(Caller { sp, bp });
         // SAFETY: as for `tell_exec`.
         unsafe { events::mark(text, caller) };
     }

@@ -62,7 +62,7 @@ fn allocate(
     let block = real();
     came(block);
     follow::born(block, bytes, Caller { sp, bp });
-    told::allocated(bytes, alignment, block, sp);
+    told::allocated(bytes, alignment, block, Caller { sp, bp });
     block
 }
 
@@ -117,7 +117,7 @@ extern "C" fn calloc_at(count: usize, size: usize, sp: u64, bp: u64) -> *mut c_v
         // The overflow check stays the allocator's own, and is no allocation.
         // SAFETY: the target's arguments.
         let block = unsafe { call::calloc(count, size) };
-        told::allocated(usize::MAX, 0, block, sp);
+        told::allocated(usize::MAX, 0, block, Caller { sp, bp });
         return block;
     };
     if follow::passes(bytes) {
@@ -153,7 +153,7 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
     if thread::is_busy() || (size == 0 && !block.is_null()) {
         goes(block);
         follow::dies(block);
-        told::freed(block, sp);
+        told::freed(block, Caller { sp, bp });
         // SAFETY: the target's arguments. Of size 0 this frees: nothing is asked for.
         return unsafe { call::realloc(block, size) };
     }
@@ -176,7 +176,7 @@ extern "C" fn realloc_at(block: *mut c_void, size: usize, sp: u64, bp: u64) -> *
         came(moved);
         follow::born(moved, size, Caller { sp, bp });
     }
-    told::resized(block, size, moved, sp);
+    told::resized(block, size, moved, Caller { sp, bp });
     moved
 }
 
@@ -191,7 +191,7 @@ extern "C" fn reallocarray_at(
         Some(bytes) => realloc_at(block, bytes, sp, bp),
         None => {
             set_errno(ENOMEM);
-            told::failed(usize::MAX, sp);
+            told::failed(usize::MAX, Caller { sp, bp });
             NULL
         }
     }
@@ -216,9 +216,9 @@ extern "C" fn posix_memalign_at(
         let block = unsafe { *to };
         came(block);
         follow::born(block, size, Caller { sp, bp });
-        told::allocated(size, alignment, block, sp);
+        told::allocated(size, alignment, block, Caller { sp, bp });
     } else {
-        told::failed(size, sp);
+        told::failed(size, Caller { sp, bp });
     }
     result
 }
@@ -274,7 +274,7 @@ extern "C" fn real_operator_new() -> *mut c_void {
 
 export!(free => free_at, "rsi", "rdx");
 
-extern "C" fn free_at(block: *mut c_void, sp: u64, _: u64) {
+extern "C" fn free_at(block: *mut c_void, sp: u64, bp: u64) {
     if pool_size(block).is_some() {
         return;
     }
@@ -282,14 +282,14 @@ extern "C" fn free_at(block: *mut c_void, sp: u64, _: u64) {
         // SAFETY: the target's argument.
         return unsafe { plain::free(block) };
     }
-    look_at_free(block, sp);
+    look_at_free(block, Caller { sp, bp });
 }
 
 #[inline(never)]
-fn look_at_free(block: *mut c_void, sp: u64) {
+fn look_at_free(block: *mut c_void, at: Caller) {
     goes(block);
     follow::dies(block);
-    told::freed(block, sp);
+    told::freed(block, at);
     // SAFETY: the target's argument.
     unsafe { call::free(block) };
 }
@@ -337,16 +337,16 @@ extern "C" fn mmap_at(
     if mapped != real::FAILED && flags & MAP_ANONYMOUS != 0 && flags & MAP_FIXED == 0 {
         follow::born(mapped, length, Caller { sp, bp });
     }
-    told::mapped(mapped, length, [protection, flags, fd], sp);
+    told::mapped(mapped, length, [protection, flags, fd], Caller { sp, bp });
     mapped
 }
 
-extern "C" fn munmap_at(address: *mut c_void, length: usize, sp: u64, _: u64) -> c_int {
+extern "C" fn munmap_at(address: *mut c_void, length: usize, sp: u64, bp: u64) -> c_int {
     follow::unmapped(address, length);
     // SAFETY: the target's arguments.
     let result = unsafe { call::munmap(address, length) };
     if result == 0 {
-        told::unmapped(address, length, sp);
+        told::unmapped(address, length, Caller { sp, bp });
     }
     result
 }
@@ -355,7 +355,7 @@ extern "C" fn munmap_at(address: *mut c_void, length: usize, sp: u64, _: u64) ->
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn mremap() {
-    naked_asm!("mov r9, rsp", "jmp {work}", work = sym mremap_at)
+    naked_asm!("mov r9, rsp", "push rbp", "call {work}", "add rsp, 8", "ret", work = sym mremap_at)
 }
 
 extern "C" fn mremap_at(
@@ -365,6 +365,7 @@ extern "C" fn mremap_at(
     flags: c_int,
     place: *mut c_void,
     sp: u64,
+    bp: u64,
 ) -> *mut c_void {
     let followed = follow::unmapped(address, length);
     // SAFETY: the target's arguments.
@@ -374,17 +375,17 @@ extern "C" fn mremap_at(
     } else {
         follow::resized(moved, to, followed);
     }
-    told::remapped((address, length), moved, to, sp);
+    told::remapped((address, length), moved, to, Caller { sp, bp });
     moved
 }
 
 // Other code may be loaded where the closed library was.
 export!(dlclose => dlclose_at, "rsi", "rdx");
 
-extern "C" fn dlclose_at(handle: *mut c_void, sp: u64, _: u64) -> c_int {
+extern "C" fn dlclose_at(handle: *mut c_void, sp: u64, bp: u64) -> c_int {
     // SAFETY: the target's argument.
     let result = unsafe { real::dlclose(handle) };
     forget_rules();
-    told::closed(handle, result, sp);
+    told::closed(handle, result, Caller { sp, bp });
     result
 }

@@ -27,9 +27,9 @@ global_asm!(
     ".globl memtrial_thread_recorder",
     ".hidden memtrial_thread_recorder",
     ".type memtrial_thread_recorder, @object",
-    ".size memtrial_thread_recorder, 48",
+    ".size memtrial_thread_recorder, 56",
     "memtrial_thread_recorder:",
-    ".zero 48",
+    ".zero 56",
     ".text",
 );
 
@@ -62,9 +62,11 @@ pub struct Recorder {
     pub pause: Cell<u64>,
     /// The place of the chunk in the list of chunks, from 1; 0: none.
     pub place: Cell<usize>,
+    /// The site of the event that is told of next; 0: none.
+    pub site: Cell<u64>,
 }
 
-const _: () = assert!(size_of::<Recorder>() == 48);
+const _: () = assert!(size_of::<Recorder>() == 56);
 
 /// This thread's.
 #[inline]

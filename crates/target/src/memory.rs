@@ -31,6 +31,21 @@ pub struct Setup<'a> {
     pub data_limit: u64,
 }
 
+impl Setup<'_> {
+    /// For this mode, with nothing that is to fail: only the first program, and no limits.
+    #[must_use]
+    pub fn of(mode: u32) -> Setup<'static> {
+        Setup {
+            mode,
+            fault: Fault::Once,
+            anchor: (0, 0),
+            follow: &[],
+            write_limit: u64::MAX,
+            data_limit: u64::MAX,
+        }
+    }
+}
+
 /// What the agent is told about events, for [`memtrial_wire::layout::mode::TRACE`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
@@ -46,6 +61,8 @@ pub struct Events {
     pub marker: Option<PathBuf>,
     /// What is added to UTC to get the local time, in seconds.
     pub local_offset: i64,
+    /// Whether records have the site of their call stack behind their arguments.
+    pub stacks: bool,
 }
 
 /// A census site as the agent recorded it.
@@ -185,6 +202,7 @@ impl SharedMemory {
         put_path(&mut tracing.recording, Some(&events.recording))?;
         put_path(&mut tracing.marker, events.marker.as_deref())?;
         tracing.local_offset = events.local_offset;
+        tracing.stacks = events.stacks.into();
         tracing.backends = AtomicU32::new(events.backends);
         tracing.enabled = AtomicU64::new(events.enabled);
         Ok(())
@@ -377,14 +395,7 @@ mod tests {
     use memtrial_wire::layout::mode;
 
     fn setup() -> Setup<'static> {
-        Setup {
-            mode: mode::CENSUS,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &[],
-            write_limit: 1,
-            data_limit: 1,
-        }
+        Setup::of(mode::CENSUS)
     }
 
     #[test]

@@ -99,16 +99,7 @@ impl Census {
 
     /// The stack of a site, with names.
     pub fn stack(&self, site: &RawSite, symbolizer: &mut Symbolizer) -> Vec<Frame> {
-        let name = |&(module, offset): &(u64, u64)| {
-            let module = usize::try_from(module).ok().filter(|_| module != NO_MODULE);
-            match module.and_then(|index| self.modules.get(index)) {
-                Some(module) => {
-                    named_frames(&module.path.to_string_lossy(), &module.build_id, offset, true, symbolizer)
-                }
-                None => vec![unnamed(offset)],
-            }
-        };
-        site.frames.iter().flat_map(name).collect()
+        site_stack(site, &self.modules, symbolizer)
     }
 
     /// A site as the report shows it.
@@ -121,6 +112,20 @@ impl Census {
             stack: self.stack(site, symbolizer),
         }
     }
+}
+
+/// The stack of a site whose frames refer to these modules, with names.
+pub fn site_stack(site: &RawSite, modules: &[RawModule], symbolizer: &mut Symbolizer) -> Vec<Frame> {
+    let name = |&(module, offset): &(u64, u64)| {
+        let module = usize::try_from(module).ok().filter(|_| module != NO_MODULE);
+        match module.and_then(|index| modules.get(index)) {
+            Some(module) => {
+                named_frames(&module.path.to_string_lossy(), &module.build_id, offset, true, symbolizer)
+            }
+            None => vec![unnamed(offset)],
+        }
+    };
+    site.frames.iter().flat_map(name).collect()
 }
 
 /// The stack of a crash, with names. The agent's own frames, which stand in front of every call of the allocator,

@@ -12,7 +12,7 @@ use crate::tracing::Tracing;
 pub const MAGIC: u64 = u64::from_le_bytes(*b"memtrial");
 
 /// Changes with every change of this file, so that an agent never misreads a controller's memory.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The environment variable that holds the path of the file.
 pub const CONTROL_VARIABLE: &str = "MEMTRIAL_CONTROL";

@@ -28,6 +28,9 @@ pub struct Tracing {
     pub backends: AtomicU32,
     /// 1 where backend [`backend::UST`] is wanted but its library is not there.
     pub no_ust: AtomicU32,
+    /// 1: each record of [`backend::SIMPLE`] has one number more, behind its arguments: the hash of the site that its call stack
+    /// has in the table of sites; 0 if it has none.
+    pub stacks: u64,
     /// Events that a backend could not take: no room, no file, nobody who listens.
     pub lost: AtomicU64,
     /// What is added to the time of day in UTC to get the local time, in seconds: the agent has no table of time zones.

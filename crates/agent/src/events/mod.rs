@@ -6,7 +6,9 @@ mod generated;
 mod kept;
 mod log;
 pub mod memory;
+mod probe;
 mod simple;
+mod stacks;
 mod syslog;
 mod ust;
 
@@ -15,9 +17,10 @@ use core::sync::atomic::{AtomicPtr, Ordering, compiler_fence};
 use memtrial_wire::tracing::{Tracing, backend};
 
 use crate::memory::Shared;
-use crate::thread;
+use crate::{stack, thread};
 
 pub use generated::*;
+pub use stacks::caller;
 
 /// What the controller says of events; null in a process that is not traced.
 static TRACING: AtomicPtr<Tracing> = AtomicPtr::new(core::ptr::null_mut());
@@ -44,6 +47,9 @@ const MOST: usize = 8;
 /// Begins to tell of events in this process.
 pub fn begin(shared: Shared) -> bool {
     let tracing = &shared.control().tracing;
+    if tracing.stacks != 0 && !stack::prepare() {
+        shared.control().no_unwinder.store(1, Ordering::Relaxed);
+    }
     syslog::prepare();
     ust::prepare(tracing);
     let prepared = simple::prepare();
@@ -88,7 +94,8 @@ pub(crate) fn tell(event: u16, arguments: &[Argument]) {
     telling.set(1);
     compiler_fence(Ordering::SeqCst);
     if backends & backend::SIMPLE != 0 {
-        simple::tell(event, arguments, tracing);
+        let mut room = [Argument::Unsigned(0); MOST];
+        simple::tell(event, stacks::behind(arguments, &mut room, tracing), tracing);
     }
     if backends & !backend::SIMPLE != 0 {
         tell_as_text(event, arguments, backends, tracing);

@@ -97,15 +97,14 @@ pub fn drop_one(tracing: &Tracing) {
 #[inline]
 pub fn tell(event: u16, arguments: &[Argument], tracing: &Tracing) {
     let told = recording().is_some_and(|head| {
-        let time = now(head);
         if arguments.iter().any(|argument| matches!(argument, Argument::Text(_))) {
-            return record_text(head, time, event, arguments, tracing);
+            return record_text(head, event, arguments, tracing);
         }
         let mut fields = [Field::Number(0); MOST];
         for (field, argument) in fields.iter_mut().zip(arguments) {
             *field = Field::Number(bits(*argument));
         }
-        record(head, time, event, &fields[..arguments.len().min(MOST)], tracing)
+        record(head, event, &fields[..arguments.len().min(MOST)], tracing)
     });
     if !told {
         drop_one(tracing);
@@ -123,7 +122,7 @@ fn bits(argument: Argument) -> u64 {
 
 /// Records an event that has a text: the first one is fetched, and there are no events with two.
 #[inline(never)]
-fn record_text(head: &Head, time: u64, event: u16, arguments: &[Argument], tracing: &Tracing) -> bool {
+fn record_text(head: &Head, event: u16, arguments: &[Argument], tracing: &Tracing) -> bool {
     const FAULT: u64 = 1;
     let mut buffer = [0; MAX_TEXT + 1];
     let text = arguments.iter().find_map(|argument| match argument {
@@ -149,9 +148,9 @@ fn record_text(head: &Head, time: u64, event: u16, arguments: &[Argument], traci
     }
     let fields = &fields[..arguments.len().min(MOST)];
     if event == EXEC && is_shared_child() {
-        return record_alone(head, time, event, fields, tracing);
+        return record_alone(head, event, fields, tracing);
     }
-    record(head, time, event, fields, tracing)
+    record(head, event, fields, tracing)
 }
 
 /// Time as the recording counts it.
@@ -168,11 +167,11 @@ fn ticks() -> u64 {
 
 /// Writes a record into this thread's chunk, or into a new one.
 #[inline]
-fn record(head: &Head, time: u64, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
+fn record(head: &Head, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
     let recorder = thread::recorder();
     let current = recorder.owner.get() == owner() && recorder.chunk.get() != 0;
-    current && append(recorder, time, event, fields)
-        || record_in_new(recorder, head, time, event, fields, tracing)
+    current && append(recorder, now(head), event, fields)
+        || record_in_new(recorder, head, event, fields, tracing)
 }
 
 /// Who owns the chunks of this process.
@@ -226,13 +225,12 @@ fn append(recorder: &Recorder, time: u64, event: u16, fields: &[Field<'_>]) -> b
 fn record_in_new(
     recorder: &Recorder,
     head: &Head,
-    time: u64,
     event: u16,
     fields: &[Field<'_>],
     tracing: &Tracing,
 ) -> bool {
     if is_shared_child() {
-        return record_alone(head, time, event, fields, tracing);
+        return record_alone(head, event, fields, tracing);
     }
     let same = recorder.owner.get() == owner();
     if same && recorder.pause.get() > 0 {
@@ -257,18 +255,19 @@ fn record_in_new(
         0 => recorder.place.set(kept::enter(tid, chunk)),
         place => kept::replace(place, chunk),
     }
-    append(recorder, time, event, fields)
+    // Taking a chunk may last. Whoever reads meanwhile hands other threads' later events on.
+    append(recorder, now(head), event, fields)
 }
 
 /// Writes a record into a chunk that is used for nothing else: the thread's variables are its parent's, which goes on with
 /// them when this child has executed a program.
 #[cold]
-fn record_alone(head: &Head, time: u64, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
+fn record_alone(head: &Head, event: u16, fields: &[Field<'_>], tracing: &Tracing) -> bool {
     let Some(chunk) = take(head, tracing, system::getpid(), files::gettid()) else { return false };
     let recorder = Recorder::default();
     recorder.chunk.set(chunk);
     recorder.used.set(CHUNK_HEAD);
-    let written = append(&recorder, time, event, fields);
+    let written = append(&recorder, now(head), event, fields);
     system::unmap(chunk, CHUNK);
     written
 }

@@ -32,7 +32,7 @@ pub fn run(arguments: &Attach) -> Result<ExitStatus, Failure> {
     let wanted = Wanted::of(&arguments.patterns, &arguments.writing.events)?;
     let backends = backends(arguments)?;
     let how = &arguments.writing;
-    writing::check(how)?;
+    writing::check(how, backends.recording.is_some())?;
     session::kept(
         Started::LeftAlone,
         |scratch| drop(redirect::put_back(scratch)),

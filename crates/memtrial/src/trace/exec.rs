@@ -31,7 +31,7 @@ pub fn run(arguments: &Exec) -> Result<ExitStatus, Failure> {
     wanted.check(&fit.executable, &files)?;
     let backends = wanted::backends(&arguments.backend)?;
     let how = &arguments.writing;
-    writing::check(how)?;
+    writing::check(how, backends.recording.is_some())?;
     let output = writing::sink(how.format, how.count, how.output.as_deref(), Stream::Stderr, None)?;
     let begun = Begun { arguments, wanted, backends, output };
     session::kept(keeper::Started::EndedIfKilled, |_| (), |path| begun.in_scratch(&fit.program, &files, path))

@@ -41,7 +41,7 @@ pub fn run(arguments: &Run) -> Result<ExitStatus, Failure> {
         return Err(list::nothing(&file.display().to_string(), &arguments.patterns, &catalog));
     }
     let how = &arguments.writing;
-    writing::check(how)?;
+    writing::check(how, false)?;
     let mut descriptions = Descriptions::read(&how.events)?;
     let interrupt = Interrupt::new().map_err(|error| session::barred("cannot watch for signals", &error))?;
     let chosen = Chosen::all(&catalog);

@@ -54,7 +54,14 @@ impl Wanted {
     ) -> Result<MemoryEvents, MemoryEventsError> {
         let printed = how.output.is_some() || how.count || how.format != Format::Text;
         let read = backends.bits == 0 || printed;
-        MemoryEvents::prepare(scratch, backends, self.memory_events, follow, read)
+        MemoryEvents::prepare(
+            scratch,
+            backends,
+            self.memory_events,
+            follow,
+            read,
+            read && how.stack && !how.count,
+        )
     }
 
     /// Whether static probes are asked for: by a pattern that is not one of memory events alone.
@@ -128,6 +135,9 @@ pub fn warnings(events: &MemoryEvents, backends: &Backends) -> Vec<String> {
     }
     if events.damaged() > 0 {
         warnings.push(format!("{} chunks of the recording could not be read to their end", events.damaged()));
+    }
+    if events.without_stack() {
+        warnings.push("some call stacks are not known".to_owned());
     }
     let barred = events.outsiders().barred();
     let more = barred.len().saturating_sub(NAMED);

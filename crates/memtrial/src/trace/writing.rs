@@ -26,9 +26,9 @@ pub struct Output<S: ?Sized = dyn Sink> {
     name: String,
 }
 
-/// Refuses what can't be written together.
-pub fn check(how: &Writing) -> Result<(), Failure> {
-    if how.stack && how.format == Format::Simple {
+/// Refuses what can't be written together: `recorded` says whether a backend is to write a recording.
+pub fn check(how: &Writing, recorded: bool) -> Result<(), Failure> {
+    if how.stack && (recorded || how.format == Format::Simple) {
         return Err(Failure::new(ExitStatus::Usage, "a recording has no room for call stacks")
             .help("write --stack in another format: text, json, ctf or chrome"));
     }

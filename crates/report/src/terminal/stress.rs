@@ -4,18 +4,13 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
-use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, write_stack};
-use super::plot::{Along, plot};
+use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, WIDTH, write_stack};
+use super::plot::{Along, PLOT_HEIGHT, plot};
 use super::{comparison, load};
 use crate::dump;
 use crate::frames;
 use crate::stress::{Finding, Loaded, Overwrite, Report, Verdict};
 use crate::wording::{bytes, duration, plural, printable};
-
-/// Columns that everything but stacks fits into.
-const WIDTH: usize = 80;
-/// Lines of a plot, with its axis.
-const PLOT_HEIGHT: usize = 9;
 
 /// The whole report: findings worst first, then what was seen, and last the verdict. Coloured by escape sequences,
 /// which whoever prints it strips where they do not belong.

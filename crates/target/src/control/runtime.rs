@@ -1,10 +1,11 @@
 //! Where control sockets are: in a folder of the user's alone.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How often a folder is made anew that others remove meanwhile.
 const TRIES: u32 = 100;
@@ -25,7 +26,7 @@ pub fn folder() -> PathBuf {
 /// The path of the control socket of a process.
 #[must_use]
 pub fn socket_path(pid: i32) -> PathBuf {
-    folder().join(format!("{pid}.sock"))
+    named(&folder(), pid)
 }
 
 /// Connects to the control socket at `path`.
@@ -55,27 +56,43 @@ fn user() -> u32 {
 /// # Errors
 /// When the folder is not the user's alone, or the socket can't be made.
 pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
-    let folder = folder();
-    let path = socket_path(pid);
+    listen_in(&folder(), pid)
+}
+
+fn named(folder: &Path, pid: i32) -> PathBuf {
+    folder.join(format!("{pid}.sock"))
+}
+
+fn listen_in(folder: &Path, pid: i32) -> io::Result<(UnixListener, PathBuf)> {
+    let path = named(folder, pid);
     for _ in 0..TRIES {
-        let bound = make_private(&folder).and_then(|()| {
-            sweep(&folder);
-            // Between its two calls, it would be taken for one that was left.
-            let _lock = lock(&folder)?;
-            UnixListener::bind(&path)
+        let made = make_private(folder).and_then(|()| {
+            sweep(folder);
+            make_socket(&path)
         });
-        match bound {
-            // Another memtrial has removed its last socket, and the folder with it.
+        match made {
+            // Another memtrial has removed its last socket, and the folder with it, or has swept too early.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
-            Ok(listener) => {
-                // Nobody else gets into the folder; this is for those who look at the file alone.
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-                return Ok((listener, path));
-            }
+            Ok(listener) => return Ok((listener, path)),
         }
     }
     Err(io::Error::new(io::ErrorKind::NotFound, format!("{} goes again and again", folder.display())))
+}
+
+/// Makes a socket that has its name from when it is listened on: before, another memtrial would take it for one that
+/// nobody answers on any more.
+fn make_socket(path: &Path) -> io::Result<UnixListener> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let unheard = path.with_extension(format!("{}.{number}.new", std::process::id()));
+    let listener = UnixListener::bind(&unheard)?;
+    // Nobody else gets into the folder; the permissions are for those who look at the file alone. A link does not
+    // replace the socket of another agent, as renaming would.
+    let named = fs::set_permissions(&unheard, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::hard_link(&unheard, path));
+    let _ = fs::remove_file(&unheard);
+    named.map(|()| listener)
 }
 
 /// Makes a control socket, to see whether one can be made, and removes it; returns the folder.
@@ -91,25 +108,8 @@ pub fn try_listen() -> io::Result<PathBuf> {
 /// Removes a control socket, and the folder if it was the last one there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent()
-        && let Ok(_lock) = lock(folder)
-    {
+    if let Some(folder) = path.parent() {
         let _ = fs::remove_dir(folder);
-    }
-}
-
-/// While this is held, nobody else makes or removes sockets of the dead in the folder, or removes the folder.
-///
-/// # Errors
-/// When the folder is gone.
-fn lock(folder: &Path) -> io::Result<File> {
-    let lock = File::open(folder)?;
-    lock.lock()?;
-    let (held, named) = (lock.metadata()?, fs::metadata(folder)?);
-    if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
-        Ok(lock)
-    } else {
-        Err(io::Error::new(io::ErrorKind::NotFound, "it was made anew"))
     }
 }
 
@@ -131,12 +131,7 @@ fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        // Whoever does not answer may just have been about to.
-        if is_socket
-            && !is_answered(&path)
-            && let Ok(_lock) = lock(folder)
-            && !is_answered(&path)
-        {
+        if is_socket && !is_answered(&path) {
             let _ = fs::remove_file(&path);
         }
     }
@@ -159,22 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_being_made_is_not_taken_for_one_that_was_left() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("1.sock");
-        drop(UnixListener::bind(&path).unwrap());
-        // A child that another test starts has our descriptors, too, until it becomes its program.
-        while is_answered(&path) {}
-        let made = lock(folder.path()).unwrap();
-        let _listener = std::thread::scope(|scope| {
-            scope.spawn(|| sweep(folder.path()));
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            fs::remove_file(&path).unwrap();
-            let listener = UnixListener::bind(&path).unwrap();
-            drop(made);
-            listener
+    fn memtrials_that_begin_at_the_same_time_leave_each_other_s_sockets_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("memtrial");
+        std::thread::scope(|scope| {
+            for pid in 1..=4 {
+                let folder = &folder;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let (_listener, path) = listen_in(folder, pid).unwrap();
+                        assert!(is_answered(&path), "{}", path.display());
+                        remove(&path);
+                    }
+                });
+            }
         });
-        assert!(is_answered(&path), "it was removed");
+        assert!(!folder.exists());
     }
 
     #[test]

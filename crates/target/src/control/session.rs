@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{REAL_FUNCTIONS, mode, refusal, serving};
 use serde_json::{Value, json};
 
@@ -90,16 +89,8 @@ impl Expected {
     /// When they can't be made.
     pub fn prepare(scratch: &Path, name: &str, max_total: u64) -> Result<Expected, ControlError> {
         let path = scratch.join(format!("control-{name}"));
-        let setup = Setup {
-            mode: mode::CONTROL,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &[],
-            write_limit: 0,
-            data_limit: 0,
-        };
         let failed = |error| ControlError::Io { what: format!("cannot make {}", path.display()), error };
-        let mut memory = SharedMemory::create(&path, &setup).map_err(failed)?;
+        let mut memory = SharedMemory::create(&path, &Setup::of(mode::CONTROL)).map_err(failed)?;
         memory.set_max_total(max_total);
         let handover = Handover::prepare(&path).map_err(failed)?;
         Ok(Expected { memory, handover, scratch: scratch.to_owned() })

@@ -12,7 +12,6 @@ use memtrial_events::recording::{Follower, RecordingError, Writer};
 use memtrial_events::{Hit, Selection, Table, memory};
 use memtrial_target::memory::{Events, Setup, SharedMemory};
 use memtrial_target::{clock, files, processes, scratch};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 use memtrial_wire::recording::{self as wire, CHUNK, Head};
 use memtrial_wire::tracing::backend;
@@ -20,6 +19,7 @@ use memtrial_wire::tracing::backend;
 use super::backends::Backends;
 use super::live::Source;
 use super::outsiders::Outsiders;
+use super::site_stacks::{SiteStacks, with_sites};
 
 /// The file in the scratch folder that is shared with the agent, and the recording.
 const SHARED: &str = "events";
@@ -33,6 +33,10 @@ pub struct MemoryEvents {
     memory: SharedMemory,
     recording: PathBuf,
     follower: Follower,
+    /// What the hits refer to.
+    table: Table,
+    /// The names of call stacks, if those are wanted.
+    stacks: Option<SiteStacks>,
     /// Unless the recording is the user's, who wants all of it.
     own: Option<OwnRecording>,
     /// Whether hits are read while they come in.
@@ -94,7 +98,7 @@ pub fn names(bits: u64) -> Vec<String> {
 
 impl MemoryEvents {
     /// Makes the memory and the recording, with these events enabled. `follow`: as in [`Setup::follow`]. With
-    /// `read` hits are read while they come in; else they go to the backends alone.
+    /// `read` hits are read while they come in, with their call stacks if `stacks` is set; else they go to the backends alone.
     ///
     /// # Errors
     /// When a file can't be made.
@@ -104,6 +108,7 @@ impl MemoryEvents {
         enabled: u64,
         follow: &[String],
         read: bool,
+        stacks: bool,
     ) -> Result<MemoryEvents, MemoryEventsError> {
         let at = |path: &Path| {
             let what = path.display().to_string();
@@ -115,17 +120,13 @@ impl MemoryEvents {
             Some(_) => 0,
             None => (scratch::room(scratch).map_err(at(scratch))? / PART / CHUNK as u64).max(1),
         };
-        make_recording(&recording, most).map_err(at(&recording))?;
+        let table = Table { events: memory(), wall_offset: processes::wall_offset() };
+        let recorded = if stacks { with_sites(memory()) } else { memory() };
+        make_recording(&recording, &Table { events: recorded, ..table.clone() }, most)
+            .map_err(at(&recording))?;
         let path = scratch.join(SHARED);
-        let setup = Setup {
-            mode: mode::TRACE,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow,
-            write_limit: 0,
-            data_limit: 0,
-        };
-        let mut memory = SharedMemory::create(&path, &setup).map_err(at(&path))?;
+        let setup = Setup { follow, ..Setup::of(mode::TRACE) };
+        let mut shared = SharedMemory::create(&path, &setup).map_err(at(&path))?;
         let events = Events {
             enabled,
             backends: backends.bits | if read { backend::SIMPLE } else { 0 },
@@ -133,8 +134,9 @@ impl MemoryEvents {
             recording: recording.clone(),
             marker: backends.marker.clone(),
             local_offset: clock::local_offset(),
+            stacks,
         };
-        memory.set_events(&events).map_err(at(&path))?;
+        shared.set_events(&events).map_err(at(&path))?;
         let follower = Follower::open(&recording)?;
         let own = match backends.recording {
             Some(_) => None,
@@ -143,7 +145,16 @@ impl MemoryEvents {
                 Some(OwnRecording { file, most })
             }
         };
-        Ok(MemoryEvents { memory, recording, follower, own, read, outsiders: Outsiders::new() })
+        Ok(MemoryEvents {
+            memory: shared,
+            recording,
+            follower,
+            table,
+            stacks: stacks.then(SiteStacks::default),
+            own,
+            read,
+            outsiders: Outsiders::new(),
+        })
     }
 
     /// Whether hits are read while they come in; else they go to the backends alone.
@@ -155,7 +166,7 @@ impl MemoryEvents {
     /// What the hits refer to.
     #[must_use]
     pub fn table(&self) -> &Table {
-        self.follower.table()
+        &self.table
     }
 
     /// What is shared with the agent.
@@ -187,6 +198,14 @@ impl MemoryEvents {
         &self.outsiders
     }
 
+    /// Call stacks that are not known: a program had no unwinder that takes no lock, or there was no room for more.
+    #[must_use]
+    pub fn without_stack(&self) -> bool {
+        let control = self.memory.control();
+        self.stacks.is_some()
+            && (control.no_unwinder.load(Ordering::Relaxed) != 0 || control.lost.load(Ordering::Relaxed) > 0)
+    }
+
     /// Events that some backend could not take.
     #[must_use]
     pub fn not_taken(&self) -> u64 {
@@ -214,7 +233,10 @@ impl Source for MemoryEvents {
         }
         let hits = self.follower.poll()?;
         let any = !hits.is_empty() || self.follower.complete_until().is_some();
-        for hit in hits {
+        for mut hit in hits {
+            if let Some(stacks) = &mut self.stacks {
+                stacks.resolve(&mut hit, &self.memory);
+            }
             self.outsiders.look(&hit);
             take(hit);
         }
@@ -239,12 +261,11 @@ impl Source for MemoryEvents {
 }
 
 /// Makes an empty recording for the agent to write into, of so many chunks at most; 0: as many as there is room for.
-fn make_recording(path: &Path, most: u64) -> io::Result<()> {
-    let table = Table { events: memory(), wall_offset: processes::wall_offset() };
+fn make_recording(path: &Path, table: &Table, most: u64) -> io::Result<()> {
     // What is there may still be written to by a process that was traced before.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => Writer::create(path, &table)?.flush()?,
+        _ => Writer::create(path, table)?.flush()?,
     }
     let file = OpenOptions::new().write(true).open(path)?;
     if let Some(ticks) = clock::ticks_per_second() {
@@ -275,7 +296,8 @@ mod tests {
     #[test]
     fn a_new_recording_can_be_followed() {
         let folder = tempfile::tempdir().unwrap();
-        let mut events = MemoryEvents::prepare(folder.path(), &Backends::default(), 5, &[], true).unwrap();
+        let mut events =
+            MemoryEvents::prepare(folder.path(), &Backends::default(), 5, &[], true, false).unwrap();
         assert_eq!(events.table().events, memory());
         assert!(!events.poll(&mut |hit| panic!("{hit:?}")).unwrap());
         assert_eq!(events.memory().control().tracing.enabled.load(Ordering::Relaxed), 5);
@@ -290,9 +312,9 @@ mod tests {
         let file = folder.path().join("mine");
         fs::write(&file, "old").unwrap();
         let backends = Backends { recording: Some(file.clone()), ..Backends::default() };
-        let events = MemoryEvents::prepare(folder.path(), &backends, 1, &[], true).unwrap();
+        let events = MemoryEvents::prepare(folder.path(), &backends, 1, &[], true, false).unwrap();
         assert_eq!(events.recording(), file);
         let elsewhere = Backends { recording: Some("/nowhere/at/all".into()), ..Backends::default() };
-        assert!(MemoryEvents::prepare(folder.path(), &elsewhere, 1, &[], true).is_err());
+        assert!(MemoryEvents::prepare(folder.path(), &elsewhere, 1, &[], true, false).is_err());
     }
 }

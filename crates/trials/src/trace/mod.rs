@@ -12,6 +12,7 @@ pub mod logging;
 pub mod memory_events;
 pub mod nearest;
 pub mod outsiders;
+pub mod site_stacks;
 pub mod static_probes;
 pub mod switch;
 pub mod tree;

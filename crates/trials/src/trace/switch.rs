@@ -136,7 +136,7 @@ mod tests {
     fn events_are_switched_in_the_memory_that_is_shared() {
         let folder = tempfile::tempdir().unwrap();
         let me = std::process::id().cast_signed();
-        let events = MemoryEvents::prepare(folder.path(), &Backends::default(), 1, &[], true).unwrap();
+        let events = MemoryEvents::prepare(folder.path(), &Backends::default(), 1, &[], true, false).unwrap();
         let file = open(events.memory().path(), me).unwrap().unwrap();
         assert_eq!(read_head(&file), Some((MAGIC, VERSION, mode::TRACE)));
         let switches = Switches { pid: me, file };
