@@ -101,11 +101,10 @@ impl<'a, F: ExactSizeIterator<Item = Field<'a>> + Clone> Fields<'a> for F {}
 #[inline]
 pub fn tell(event: u16, arguments: &[Argument], tracing: &Tracing) {
     let told = recording().is_some_and(|head| {
-        let time = now(head);
         if arguments.iter().any(|argument| matches!(argument, Argument::Text(_))) {
-            return record_text(head, time, event, arguments, tracing);
+            return record_text(head, event, arguments, tracing);
         }
-        record(head, time, event, arguments.iter().map(|argument| field(*argument, Field::Null)), tracing)
+        record(head, event, arguments.iter().map(|argument| field(*argument, Field::Null)), tracing)
     });
     if !told {
         drop_one(tracing);
@@ -124,7 +123,7 @@ fn field(argument: Argument, text: Field<'_>) -> Field<'_> {
 
 /// Records an event that has a text: the first one is fetched, and there are no events with two.
 #[inline(never)]
-fn record_text(head: &Head, time: u64, event: u16, arguments: &[Argument], tracing: &Tracing) -> bool {
+fn record_text(head: &Head, event: u16, arguments: &[Argument], tracing: &Tracing) -> bool {
     let mut buffer = [0; MAX_TEXT + 1];
     let text = arguments.iter().find_map(|argument| match argument {
         Argument::Text(address) => Some(*address as u64),
@@ -142,9 +141,9 @@ fn record_text(head: &Head, time: u64, event: u16, arguments: &[Argument], traci
     };
     let fields = arguments.iter().map(|argument| field(*argument, fetched));
     if event == EXEC && is_shared_child() {
-        return record_alone(head, time, event, fields, tracing);
+        return record_alone(head, event, fields, tracing);
     }
-    record(head, time, event, fields, tracing)
+    record(head, event, fields, tracing)
 }
 
 /// Time as the recording counts it.
@@ -161,11 +160,11 @@ fn ticks() -> u64 {
 
 /// Writes a record into this thread's chunk, or into a new one.
 #[inline]
-fn record<'a>(head: &Head, time: u64, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
+fn record<'a>(head: &Head, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let recorder = thread::recorder();
     let current = recorder.owner.get() == owner() && recorder.chunk.get() != 0;
-    current && append(recorder, time, event, fields.clone())
-        || record_in_new(recorder, head, time, event, fields, tracing)
+    current && append(recorder, now(head), event, fields.clone())
+        || record_in_new(recorder, head, event, fields, tracing)
 }
 
 /// Who owns the chunks of this process.
@@ -222,13 +221,12 @@ fn append<'a>(recorder: &Recorder, time: u64, event: u16, fields: impl Fields<'a
 fn record_in_new<'a>(
     recorder: &Recorder,
     head: &Head,
-    time: u64,
     event: u16,
     fields: impl Fields<'a>,
     tracing: &Tracing,
 ) -> bool {
     if is_shared_child() {
-        return record_alone(head, time, event, fields, tracing);
+        return record_alone(head, event, fields, tracing);
     }
     let same = recorder.owner.get() == owner();
     if same && recorder.pause.get() > 0 {
@@ -252,17 +250,17 @@ fn record_in_new<'a>(
         0 => recorder.place.set(kept::enter(tid, chunk)),
         place => kept::replace(place, chunk),
     }
-    append(recorder, time, event, fields)
+    append(recorder, now(head), event, fields)
 }
 
 /// Writes a record into a chunk that is used for nothing else: the thread's variables are its parent's, which goes on with
 /// them when this child has executed a program.
 #[cold]
-fn record_alone<'a>(head: &Head, time: u64, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
+fn record_alone<'a>(head: &Head, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let Some(chunk) = take(head, tracing, system::getpid(), files::gettid()) else { return false };
     let recorder = Recorder::default();
     begin(&recorder, chunk);
-    let written = append(&recorder, time, event, fields);
+    let written = append(&recorder, now(head), event, fields);
     system::unmap(chunk, CHUNK);
     written
 }
