@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures memtrial against the usual method, the floor of a snapshot, and heaptrack, side by side in one run.
 
-    bench/run.py [--memtrial PATH] [--jobs N] [--rounds N] [--only campaign|floor|census]
+    bench/run.py [--memtrial PATH] [--jobs N] [--rounds N] [--only trial|floor|census]
 
 Prints Markdown tables. Everything is made in a temporary folder. Takes about half an hour on two cores.
 """
@@ -47,7 +47,7 @@ SQL = ("create table t(a,b); insert into t values(1,2),(3,4); select * from t or
        "create index i on t(b); select sum(a) from t where b>1;")
 # Policy, command, and of how many allocations the usual method tries one: where it would take an hour, its time
 # is that of those runs, times this.
-CAMPAIGNS = [
+TRIALS = [
     ("graceful", ["xmllint", "--noout", "sections.xml"], 1),
     ("graceful", ["sqlite3", ":memory:", SQL], 1),
     ("graceful", PYTHON, 1),
@@ -76,11 +76,11 @@ def build(folder):
     compile_c(folder, "rerun_each")
 
 
-def campaigns(memtrial, folder, jobs, rounds):
-    print("\n## Whole campaign, every allocation\n")
+def trials(memtrial, folder, jobs, rounds):
+    print("\n## Whole trial, every allocation\n")
     print("| allocations | program | memtrial | usual method | ratio | outcomes, allocation by allocation |")
     print("|---|---|---|---|---|---|")
-    for policy, command, stride in CAMPAIGNS:
+    for policy, command, stride in TRIALS:
         ours, theirs = [], []
         for _ in range(rounds if stride == 1 else 1):
             seconds, result = timed([memtrial, "oom", "--every", "-q", "--json", "--jobs", str(jobs), "--policy",
@@ -115,7 +115,7 @@ def floors(memtrial, folder):
     print("\n## One injection over the floor\n")
     print("Microseconds of wall time for one injection, one at a time. *floor*: a clone of that process at that "
           "allocation, which ends at once, waited for. *with its end*: the same, but the clone gets NULL and runs on "
-          "to the end that the program then comes to: what no tool can save. *memtrial*: a campaign over the "
+          "to the end that the program then comes to: what no tool can save. *memtrial*: a trial over the "
           "allocations around that one, less one over a single allocation, by their number.\n")
     print("| program | allocation | floor | with its end | memtrial | memtrial less its end, plus the floor |")
     print("|---|---|---|---|---|---|")
@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--memtrial", default=os.path.join(HERE, "..", "target", "release", "memtrial"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["campaign", "floor", "census"])
+    parser.add_argument("--only", choices=["trial", "floor", "census"])
     options = parser.parse_args()
     memtrial = os.path.abspath(options.memtrial)
     if not os.path.exists(memtrial):
@@ -180,8 +180,8 @@ def main():
     try:
         build(folder)
         write_inputs(folder)
-        if options.only in (None, "campaign"):
-            campaigns(memtrial, folder, options.jobs, options.rounds)
+        if options.only in (None, "trial"):
+            trials(memtrial, folder, options.jobs, options.rounds)
         if options.only in (None, "floor"):
             floors(memtrial, folder)
         if options.only in (None, "census"):

@@ -10,6 +10,7 @@ use memtrial_tests::harness::memtrial::Ended;
 use memtrial_tests::harness::packaged::{
     Packaged, chronyd, memcached, nginx, postgres, python, redis, unbound,
 };
+use memtrial_tests::harness::processes::wait_for;
 
 /// Enough rounds for a verdict by the figures.
 const BY_FIGURES: &str = "--rounds 120 --locate never --allow-inconclusive";
@@ -72,7 +73,9 @@ fn nginx_does_not_leak_by_figures() {
 fn workers_of_nginx_do_not_leak_under_their_name() {
     let name = format!("nn{}", std::process::id());
     let packaged = nginx(&name);
-    let _daemon = packaged.daemon();
+    let daemon = packaged.daemon();
+    // It answers with one of them.
+    wait_for("both workers", || (children(daemon.pid()).len() == 2).then_some(()));
     let report = passes(&packaged.trial(BY_FIGURES).arguments(["--name", &name]).run());
     assert_eq!(report.processes.len(), 3, "{}", pretty(&report));
     assert!(report.processes.iter().all(|process| process.name == name), "{}", pretty(&report));

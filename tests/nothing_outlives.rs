@@ -5,8 +5,6 @@ use memtrial_tests::harness::processes::{Mark, Process, scratch_folders, signal,
 use memtrial_tests::harness::targets::named;
 use memtrial_tests::harness::workshop::{Bench, Workshop};
 
-/// The name that the kernel shows for the process that does memtrial's work.
-const WORKER: &str = "trial-worker";
 /// Processes of the target when it hangs: itself, the one in a session of its own, and the orphan.
 const FAMILY: usize = 3;
 
@@ -28,14 +26,13 @@ impl Trial {
         let memtrial =
             Memtrial::new(&bench.folder(), "oom -q --json").arguments(options).arguments([program]);
         let running = memtrial.variable("MARK", mark.word()).start();
-        wait_for("the target hangs", || (family(&mark).len() >= FAMILY).then_some(()));
+        wait_for("the target hangs", || hangs(&mark).then_some(()));
         assert!(!scratch_folders(running.pid()).is_empty(), "it has a scratch folder");
         Trial { running, mark, _bench: bench, _workshop: workshop }
     }
 
     fn worker(&self) -> i32 {
-        let worker = self.mark.processes().into_iter().find(|process| process.name == WORKER);
-        worker.expect("the worker lives").pid
+        self.mark.worker(self.main())
     }
 
     fn main(&self) -> i32 {
@@ -56,6 +53,14 @@ impl Trial {
 /// The processes of the target, all of one program.
 fn family(mark: &Mark) -> Vec<Process> {
     mark.processes().into_iter().filter(|process| process.name.starts_with("hung_family")).collect()
+}
+
+/// Whether all of the family are there, and who has made the orphan is gone: of those that are left, only one has its
+/// parent among them.
+fn hangs(mark: &Mark) -> bool {
+    let family = family(mark);
+    let children = family.iter().filter(|one| family.iter().any(|other| other.pid == one.parent));
+    family.len() == FAMILY && children.count() == 1
 }
 
 /// Reruns, and snapshots as far as they go: the family is started after the failure, which a snapshot may not do.
@@ -99,7 +104,7 @@ fn nothing_outlives_a_debugger_run_that_is_killed() {
     let memtrial = Memtrial::new(&bench.folder(), "oom --under gdb --at").arguments([at.as_str(), "--"]);
     let running = memtrial.arguments([&program]).variable("MARK", mark.word()).start();
     let main = running.pid();
-    wait_for("the target hangs", || (family(&mark).len() >= FAMILY).then_some(()));
+    wait_for("the target hangs", || hangs(&mark).then_some(()));
     signal(main, libc::SIGKILL);
     let _ = running.wait();
     wait_for("no process is left", || mark.processes().is_empty().then_some(()));

@@ -1,5 +1,7 @@
 //! The agent comes into a daemon whose threads allocate all the time, loads its heap, and leaves again, many times over.
 
+use std::fs;
+
 use memtrial_report::stress::Verdict;
 use memtrial_tests::harness::daemon::answer;
 use memtrial_tests::harness::processes::wait_for;
@@ -42,6 +44,47 @@ fn it_comes_and_goes_ten_times_of_ten() {
 #[ignore = "takes minutes: the same with fewer times is tried each time"]
 fn it_comes_and_goes_fifty_times_of_fifty() {
     comes_and_goes(50);
+}
+
+/// Mappings of the agent's code, and of memory that was shared with a controller.
+fn left_behind(pid: i32) -> (usize, usize) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("it lives");
+    let of = |part: &str| maps.lines().filter(|line| line.contains(part)).count();
+    let code = of("/memtrial-agent.so");
+    (code, of("/memtrial-") - code)
+}
+
+#[test]
+fn the_agent_that_stays_is_used_again_however_often_it_comes() {
+    let workshop = Workshop::new();
+    let small = Small::new(&workshop, "busy", false, "1 1000");
+    let mut daemon = small.daemon();
+    let (pid, before) = (daemon.pid(), threads(daemon.pid()));
+    let mut first = None;
+    for time in 0..100 {
+        let _ = small.stress.print(pid, "mt.mem_alloc 1 m");
+        let freed = small.stress.print(pid, "memtrial.leave");
+        assert_eq!(freed, (1 << 20).to_string(), "{time}");
+        let left = left_behind(pid);
+        assert_eq!(left, *first.get_or_insert(left), "{time}");
+    }
+    let (code, _) = left_behind(pid);
+    let report = small.stress.on(pid, "--check-content --for 1s").run().stress_verdict(Verdict::Held);
+    assert!(loaded(&report).checked > 0, "{}", pretty(&report));
+    let trace = |seconds: &str| {
+        let words = format!("trace attach --pid {pid} --duration {seconds} --events alloc");
+        small.stress.memtrial(&words).run().with_status(0)
+    };
+    assert!(trace("1s").stdout.contains("alloc"));
+    assert_eq!(left_behind(pid).0, code, "another trial has used it as well");
+    // While one uses it, another one gets a copy of its own.
+    let _ = small.stress.print(pid, "mt.mem_alloc 1 m");
+    assert!(trace("1s").stdout.contains("alloc"));
+    assert_eq!(left_behind(pid).0, 2 * code);
+    assert_eq!(small.stress.print(pid, "memtrial.leave"), (1 << 20).to_string());
+    wait_for_threads(pid, &before);
+    assert!(daemon.is_alive(), "{}", daemon.said());
+    let _ = answer(&small.stress.bench.folder(), &small.request("alive"));
 }
 
 #[test]

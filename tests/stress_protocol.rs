@@ -4,7 +4,8 @@ use std::thread;
 
 use memtrial_tests::harness::control_socket::{Connection, error};
 use memtrial_tests::harness::daemon::{Daemon, answer};
-use memtrial_tests::harness::stress::Small;
+use memtrial_tests::harness::processes::wait_for;
+use memtrial_tests::harness::stress::{Small, private};
 use memtrial_tests::harness::workshop::Workshop;
 use serde_json::{Value, json};
 
@@ -293,5 +294,21 @@ fn noise_harms_nobody() {
         drop(control);
     }
     open.connect().call("mt.mem_test_destroy_all", json!([]));
+    open.lives();
+}
+
+#[test]
+fn an_allocation_that_nobody_waits_for_any_more_ends() {
+    let mut open = Open::start("--max-total 4g");
+    let pid = open.daemon.pid();
+    let before = private(pid);
+    let mut control = open.connect();
+    // It would take minutes.
+    control.send(request(1, "mt.mem_rnd_alloc", &json!([16, 16, 2_u64 << 30])));
+    wait_for("it has begun", || (private(pid) > before + (1 << 20)).then_some(()));
+    drop(control);
+    let used = open.connect().call("mt.mem_used", json!([]));
+    assert!((1..2_u64 << 30).contains(&used["bytes"].as_u64().expect("a number")), "{used}");
+    open.connect().call("mt.mem_free", json!([]));
     open.lives();
 }

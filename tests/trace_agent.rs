@@ -13,7 +13,6 @@ use memtrial_events::{Hit, Table, Value, render};
 use memtrial_target::memory::{Setup, SharedMemory};
 use memtrial_tests::harness::executable::built;
 use memtrial_tests::harness::workshop::{Bench, compile_c};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{CONTROL_VARIABLE, Control, mode};
 use memtrial_wire::recording::Head;
 use memtrial_wire::tracing::{Tracing, backend};
@@ -38,14 +37,7 @@ impl Traced {
     fn new(names: &[&str], backends: u32, most: u64) -> Traced {
         let bench = Bench::new();
         let all = ["*".to_owned()];
-        let setup = Setup {
-            mode: mode::TRACE,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &all,
-            write_limit: 0,
-            data_limit: 0,
-        };
+        let setup = Setup { follow: &all, ..Setup::of(mode::TRACE) };
         let memory = SharedMemory::create(&bench.beside("control"), &setup).expect("there is room");
         let traced = Traced { bench, memory };
         let recording = traced.recording();
@@ -384,7 +376,9 @@ fn a_limit_on_the_size_of_files_ends_no_program() {
 fn a_log_that_nobody_reads_ends_no_program() {
     let traced = Traced::new(&["mark"], backend::LOG, 0);
     let program = traced.compile(MARKS, &[]);
-    let shell = "{ sleep 0.1; \"$0\" marks 1000 3>&1 2>&4 >&3; } 4>&1 >&5 | exec true";
+    // Writing fails once `true` has ended.
+    let shell =
+        "{ while (echo >&4) 2>/dev/null; do sleep 0.01; done; \"$0\" marks 1000 2>&4; } 4>&1 >&5 | exec true";
     let told = traced.run(
         Command::new("/bin/bash")
             .args(["-c", &format!("exec 5>&1; {shell}; wait")])

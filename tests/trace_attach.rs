@@ -17,7 +17,12 @@ fn attach(bench: &Bench, pid: i32, options: &str) -> Memtrial {
 
 /// A daemon that looks at each byte that it has written.
 fn steady(bench: &Bench) -> Daemon {
-    let program = target(bench, "steady", &[]);
+    steady_built(bench, &[])
+}
+
+/// The same, compiled so.
+fn steady_built(bench: &Bench, flags: &[&str]) -> Daemon {
+    let program = target(bench, "steady", flags);
     let daemon = Daemon::start(&bench.folder(), &format!("{} {THREADS}", program.display()));
     let pid = daemon.pid();
     wait_for("its threads", || (threads(pid) == THREADS).then_some(()));
@@ -121,8 +126,7 @@ fn the_end_of_the_process_is_the_end_of_the_trace() {
 #[test]
 fn what_the_agent_cannot_get_into_is_refused_and_unharmed() {
     let bench = Bench::new();
-    let program = target(&bench, "steady", &["-static"]);
-    let mut daemon = Daemon::start(&bench.folder(), &program.display().to_string());
+    let mut daemon = steady_built(&bench, &["-static"]);
     let ended = attach(&bench, daemon.pid(), "--duration 1s").run().with_status(4);
     assert!(ended.stdout.is_empty() && daemon.is_alive(), "{}", ended.told());
     let ended = attach(&bench, daemon.pid(), "--backend log").run().with_status(2);
@@ -160,7 +164,8 @@ fn a_worker_of_nginx_serves_its_clients_meanwhile() {
     let nginx = nginx("trial-nginx");
     let daemon = nginx.daemon();
     // Whichever answers: both are looked at.
-    let workers = children(daemon.pid());
+    let workers =
+        wait_for("both workers", || Some(children(daemon.pid())).filter(|workers| workers.len() == 2));
     let second = workers[1];
     let other = std::thread::scope(|scope| {
         let other = scope.spawn(|| attach(&nginx.bench, second, "--duration 3s").run().with_status(0));

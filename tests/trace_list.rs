@@ -9,6 +9,7 @@ use memtrial_tests::harness::daemon::Daemon;
 use memtrial_tests::harness::memtrial::{Ended, Memtrial};
 use memtrial_tests::harness::packaged;
 use memtrial_tests::harness::programs::installed;
+use memtrial_tests::harness::trace_targets::{file, program};
 use memtrial_tests::harness::workshop::{Bench, copy_program, run};
 use serde_json::Value;
 
@@ -154,13 +155,9 @@ fn what_is_no_program_is_wrong_usage() {
     list(&["--pid", "2147483647"]).with_status(3).saying(&["no process"]);
 }
 
-fn target(name: &str) -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/trace_targets")).join(name)
-}
-
 fn compile(bench: &Bench, flags: &[&str]) -> PathBuf {
     let program = bench.beside("listing");
-    run(Command::new("gcc").args(["-g", "-O1"]).args(flags).arg("-o").arg(&program).arg(target("listing.c")));
+    run(Command::new("gcc").args(["-g", "-O1"]).args(flags).arg("-o").arg(&program).arg(file("listing.c")));
     program
 }
 
@@ -202,12 +199,11 @@ fn each_probe_of_a_small_program_is_shown_as_it_is() {
 #[test]
 fn dashes_and_two_underscores_are_the_same() {
     let bench = Bench::new();
-    let program = bench.beside("dashes");
-    run(Command::new("rustc").args(["--edition", "2024", "-o"]).arg(&program).arg(target("dashes.rs")));
-    for pattern in ["run-start", "run__start", "dashes:run__st*", "*-s*"] {
+    let program = program(&bench, "requests.rs");
+    for pattern in ["request-start", "request__start", "requests:request__st*", "*-s*"] {
         let ended = list(&[text(&program), pattern]).with_status(0);
-        assert!(ended.stdout.contains("  dashes:run-start  u64\n"), "{pattern}: {}", ended.told());
-        assert!(!ended.stdout.contains("run-done"), "{pattern}: {}", ended.told());
+        assert!(ended.stdout.contains("  requests:request-start  u64 u64\n"), "{pattern}: {}", ended.told());
+        assert!(!ended.stdout.contains("request-done"), "{pattern}: {}", ended.told());
     }
 }
 

@@ -1,8 +1,7 @@
 //! The arguments of static probes, against what the program that passes them writes of them itself.
 
-use memtrial_tests::harness::trace::{Trace, can_trace, lines, texts};
-use memtrial_tests::harness::trace_targets::{Asked, file, program};
-use memtrial_tests::harness::workshop::Bench;
+use memtrial_tests::harness::trace::{Trace, lines, texts};
+use memtrial_tests::harness::trace_targets::{Asked, file, traceable};
 
 /// The end of a text that was cut.
 const CUT: &str = "...";
@@ -17,11 +16,9 @@ fn assert_same(seen: &[&str], said: &[String]) {
 
 #[test]
 fn operands_of_every_kind_give_what_the_program_says() {
-    if !can_trace() {
+    let Some((bench, mut before)) = traceable("operands.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut before = Asked::start(&program(&bench, "operands.c"));
+    };
     let mut trace = Trace::ready(&bench, "./operands");
     let mut after = Asked::start(&bench.folder().join("operands"));
     for asked in [&mut before, &mut after] {
@@ -38,11 +35,9 @@ fn operands_of_every_kind_give_what_the_program_says() {
 
 #[test]
 fn times_are_those_of_the_day() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let mut trace = Trace::ready(&bench, "./visits site");
     let now = || std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_micros() as u64;
     let before = now();
@@ -55,11 +50,9 @@ fn times_are_those_of_the_day() {
 
 #[test]
 fn texts_of_every_kind_give_what_the_program_says() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
+    };
     let events = file("texts.events");
     let arguments = ["./texts".as_ref(), "--events".as_ref(), events.as_os_str()];
     let mut trace = Trace::run(&bench, arguments).attached();
@@ -90,11 +83,9 @@ fn texts_of_every_kind_give_what_the_program_says() {
 
 #[test]
 fn a_text_of_which_nobody_knows_is_a_number() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
+    };
     let mut trace = Trace::ready(&bench, "./texts text_null text_global");
     asked.ask("once");
     let lines = trace.wait_for_lines(asked.pid(), 2);

@@ -13,12 +13,17 @@ use memtrial_tests::harness::packaged::{is_root, open_bench, unprivileged};
 use memtrial_tests::harness::processes::{signal, wait_for};
 use memtrial_tests::harness::programs::installed;
 use memtrial_tests::harness::trace::{Line, Trace, can_trace, lines, texts};
-use memtrial_tests::harness::trace_targets::{Asked, file, program};
+use memtrial_tests::harness::trace_targets::{Asked, file, program, traceable};
 use memtrial_tests::harness::workshop::{Bench, copy_program, run};
 use serde_json::Value;
 
 fn try_line(folder: &Path, line: &str) -> Ended {
     Memtrial::new(folder, &format!("trace run {line}")).run()
+}
+
+/// What traces `texts` with the names of its events. It ends with the program, when all is written.
+fn with_names(asked: &Asked) -> String {
+    format!("./texts --events {} --pid {}", file("texts.events").display(), asked.pid())
 }
 
 /// One clear error.
@@ -124,11 +129,9 @@ fn a_duration_is_kept() {
 
 #[test]
 fn every_signal_that_asks_for_the_end_is_the_normal_end() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     for which in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let mut trace = Trace::ready(&bench, "./visits visit");
         asked.ask("visit 2");
@@ -143,11 +146,9 @@ fn every_signal_that_asks_for_the_end_is_the_normal_end() {
 
 #[test]
 fn hits_that_rain_down_do_not_keep_it_from_ending() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let mut trace = Trace::ready(&bench, "./visits work");
     let pid = asked.pid();
     let rain = thread::spawn(move || {
@@ -166,11 +167,9 @@ fn hits_that_rain_down_do_not_keep_it_from_ending() {
 
 #[test]
 fn a_reader_that_does_not_read_does_not_keep_it_from_ending() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let (reader, writer) = std::io::pipe().expect("there are descriptors left");
     let mut command = Command::new(&built().executable);
     let trace =
@@ -184,27 +183,24 @@ fn a_reader_that_does_not_read_does_not_keep_it_from_ending() {
 
 #[test]
 fn quiet_says_nothing_but_hits() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
-    let mut trace = Trace::run(&bench, ["./visits", "-q"]);
-    // Nothing says when it is ready but the program itself.
-    wait_for("breakpoints", || (asked.ask("site") != ["byte 90 listeners 0"]).then_some(()));
-    asked.ask("deep");
-    trace.wait_for_lines(asked.pid(), 1);
+    };
+    let trace = Trace::run(&bench, ["./visits", "-q"]);
+    // Nothing else says when it is ready.
+    wait_for("a hit", || {
+        asked.ask("deep");
+        (!trace.lines().is_empty()).then_some(())
+    });
     let ended = trace.interrupt().with_status(0);
     assert_eq!(ended.stderr, "");
 }
 
 #[test]
 fn a_full_disk_is_said() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     for format in ["text", "json", "simple", "chrome"] {
         let trace = Trace::ready(&bench, &format!("./visits visit -o /dev/full --format {format}"));
         asked.ask("visit 20000");
@@ -212,7 +208,8 @@ fn a_full_disk_is_said() {
         assert_ne!(ended.status, 0, "{format}: {}", ended.told());
         ended.saying(&["error: ", "/dev/full", "No space left"]);
     }
-    assert_eq!(asked.ask("site"), ["byte 90 listeners 0"], "nothing is attached any more");
+    // The kernel takes breakpoints out when the last descriptor is gone.
+    wait_for("the end of all breakpoints", || (asked.ask("site") == ["byte 90 listeners 0"]).then_some(()));
 }
 
 #[test]
@@ -228,11 +225,9 @@ fn an_output_that_cant_be_made_is_refused_before_anything_is_attached() {
 
 #[test]
 fn who_reads_no_further_ends_it() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let line = format!("{} trace run ./visits visit | head -n 2; echo end", built().executable.display());
     let trace = Trace::of(&bench, Command::new("/bin/sh").args(["-c", &line])).attached();
     // It learns of it when it next has something to say.
@@ -247,11 +242,9 @@ fn who_reads_no_further_ends_it() {
 
 #[test]
 fn stacks_name_the_functions() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "visits.c"));
+    };
     let trace = Trace::ready(&bench, "./visits deep --stack");
     asked.ask("deep");
     wait_for("the stack", || trace.printed().contains("main").then_some(()));
@@ -267,16 +260,10 @@ fn stacks_name_the_functions() {
 
 #[test]
 fn json_has_what_the_lines_have() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
-    let events = file("texts.events");
-    let events = events.to_str().expect("a plain path");
-    // It ends with the program, when all is written.
-    let pid = asked.pid();
-    let line = format!("./texts --events {events} --pid {pid}");
+    };
+    let (pid, line) = (asked.pid(), with_names(&asked));
     let text = Trace::ready(&bench, &line);
     let json = Trace::ready(&bench, &format!("{line} --format json --stack -o hits.json"));
     asked.ask("once");
@@ -306,16 +293,10 @@ fn json_has_what_the_lines_have() {
 
 #[test]
 fn a_recording_shows_the_same_lines() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("texts.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = Asked::start(&program(&bench, "texts.c"));
-    let events = file("texts.events");
-    let events = events.to_str().expect("a plain path");
-    // They end with the program, when all is written.
-    let pid = asked.pid();
-    let line = format!("./texts --events {events} --pid {pid}");
+    };
+    let (pid, line) = (asked.pid(), with_names(&asked));
     let text = Trace::ready(&bench, &line);
     let simple = Trace::ready(&bench, &format!("{line} --format simple -o hits"));
     let folder = Trace::ready(&bench, &format!("{line} --format ctf -o ctf"));

@@ -6,18 +6,14 @@ use std::fs;
 use memtrial_tests::harness::daemon::{lives, tree};
 use memtrial_tests::harness::memtrial::Ended;
 use memtrial_tests::harness::processes::{signal, wait_for};
-use memtrial_tests::harness::trace::{Line, Trace, can_trace, lines, texts};
-use memtrial_tests::harness::trace_targets::{Asked, kill, program};
-use memtrial_tests::harness::workshop::{Bench, copy_program};
+use memtrial_tests::harness::trace::{Line, Trace, lines, texts};
+use memtrial_tests::harness::trace_targets::{Asked, kill, traceable};
+use memtrial_tests::harness::workshop::copy_program;
 
 /// What `visits` answers to `site` when nobody traces it.
 const UNTOUCHED: &str = "byte 90 listeners 0";
 /// And when `site` and `visit` are traced.
 const TRACED: &str = "byte cc listeners 1";
-
-fn visits(bench: &Bench) -> Asked {
-    Asked::start(&program(bench, "visits.c"))
-}
 
 /// What `visit N` hits in a process.
 fn visited(times: u64) -> Vec<String> {
@@ -52,12 +48,10 @@ fn left_out(ended: &Ended) -> usize {
 
 #[test]
 fn each_hit_of_each_thread_is_printed_or_said_to_be_lost() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
+    };
     let (threads, each) = (4, 10_000);
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
     let trace = Trace::ready(&bench, "./visits work");
     let by_pid = Trace::ready(&bench, &format!("./visits work --pid {}", asked.pid()));
     // They are begun after the attach.
@@ -79,11 +73,9 @@ fn each_hit_of_each_thread_is_printed_or_said_to_be_lost() {
 
 #[test]
 fn counts_are_exact() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let trace = Trace::ready(&bench, "./visits --count");
     asked.ask("threads 4 10000");
     asked.ask("visit 1234");
@@ -100,11 +92,9 @@ fn counts_are_exact() {
 
 #[test]
 fn children_and_programs_that_they_become_are_followed() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let mut trace = Trace::ready(&bench, "./visits visit");
     asked.ask("visit 2");
     let forked = child_in(&asked.ask("fork 3"));
@@ -119,11 +109,10 @@ fn children_and_programs_that_they_become_are_followed() {
 
 #[test]
 fn a_process_that_is_not_named_is_not_touched() {
-    if !can_trace() {
+    let Some((bench, mut one)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let (mut one, mut two) = (visits(&bench), Asked::start(&bench.folder().join("visits")));
+    };
+    let mut two = Asked::start(&bench.folder().join("visits"));
     let mut trace = Trace::ready(&bench, &format!("./visits --pid {}", one.pid()));
     assert_eq!(one.ask("site"), [TRACED]);
     assert_eq!(two.ask("site"), [UNTOUCHED]);
@@ -144,11 +133,9 @@ fn a_process_that_is_not_named_is_not_touched() {
 
 #[test]
 fn a_process_that_becomes_the_program_anew_is_the_same() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let mut trace = Trace::ready(&bench, &format!("./visits visit --pid {}", asked.pid()));
     asked.ask("visit 1");
     asked.ask("become");
@@ -161,11 +148,10 @@ fn a_process_that_becomes_the_program_anew_is_the_same() {
 
 #[test]
 fn several_processes_can_be_named() {
-    if !can_trace() {
+    let Some((bench, mut one)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let (mut one, mut two) = (visits(&bench), Asked::start(&bench.folder().join("visits")));
+    };
+    let mut two = Asked::start(&bench.folder().join("visits"));
     let mut three = Asked::start(&bench.folder().join("visits"));
     let mut trace = Trace::ready(&bench, &format!("./visits visit --pid {} --pid {}", one.pid(), two.pid()));
     for asked in [&mut three, &mut one, &mut two] {
@@ -179,11 +165,9 @@ fn several_processes_can_be_named() {
 
 #[test]
 fn what_a_process_did_before_its_end_is_kept() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let pid = asked.pid();
     let trace = Trace::ready(&bench, &format!("./visits visit --pid {pid}"));
     asked.ask("visit 3");
@@ -195,11 +179,9 @@ fn what_a_process_did_before_its_end_is_kept() {
 
 #[test]
 fn an_end_of_which_the_parent_has_not_heard_is_an_end() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let pid = asked.pid();
     let trace = Trace::ready(&bench, &format!("./visits visit --pid {pid}"));
     asked.ask("visit 1");
@@ -211,11 +193,9 @@ fn an_end_of_which_the_parent_has_not_heard_is_an_end() {
 
 #[test]
 fn a_killed_memtrial_leaves_nothing_in_the_program() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let by_pid = format!("./visits --pid {}", asked.pid());
     for line in ["./visits", &by_pid] {
         let mut trace = Trace::ready(&bench, line);
@@ -256,11 +236,9 @@ fn no_group_is_left() {
 
 #[test]
 fn two_of_us_see_the_same() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let mut one = Trace::ready(&bench, "./visits");
     let mut two = Trace::ready(&bench, "./visits");
     // The kernel listens once for both.
@@ -279,11 +257,9 @@ fn two_of_us_see_the_same() {
 
 #[test]
 fn bpftrace_on_the_same_probes_sees_the_same() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let path = bench.folder().join("visits");
     let probe = |name: &str| format!("usdt:{}:visits:{name}", path.display());
     let script = format!(
@@ -293,24 +269,26 @@ fn bpftrace_on_the_same_probes_sees_the_same() {
         probe("site")
     );
     // Before ours and longer than ours, and the other way round.
-    let other = || Trace::bpftrace(&bench, &script);
-    let [mut early, mut late];
-    early = other();
-    wait_for("bpftrace's breakpoints", || (asked.ask("site") == [TRACED]).then_some(()));
+    let other = |asked: &mut Asked| {
+        let other = Trace::bpftrace(&bench, &script);
+        // A breakpoint is there before anybody listens.
+        wait_for("bpftrace", || {
+            asked.ask("site");
+            other.printed().contains(":site").then_some(())
+        });
+        other
+    };
+    let early = other(&mut asked);
     let mut ours = Trace::ready(&bench, "./visits visit");
     assert_eq!(asked.ask("visit 100"), ["worked out 100"]);
     let seen = ours.wait_for_lines(asked.pid(), 100);
     assert_eq!(visits_of(&seen, asked.pid()), visited(100));
-    late = other();
-    wait_for("its breakpoints", || {
-        asked.ask("site");
-        late.printed().contains(":site").then_some(())
-    });
+    let late = other(&mut asked);
     asked.ask("visit 50");
     let seen = ours.wait_for_lines(asked.pid(), 150);
     let _ = ours.interrupt().with_status(0);
     assert_eq!(asked.ask("visit 1"), ["worked out 151"], "the others still listen");
-    for (trace, times) in [(&mut early, 151), (&mut late, 51)] {
+    for (trace, times) in [(&early, 151), (&late, 51)] {
         let theirs = wait_for("all that bpftrace saw", || {
             let lines: Vec<String> =
                 trace.printed().lines().filter(|line| line.contains('@')).map(str::to_owned).collect();
@@ -318,23 +296,25 @@ fn bpftrace_on_the_same_probes_sees_the_same() {
                 lines.iter().map(|line| Line::read(line)).filter(|line| line.name() == "visit").collect();
             (lines.len() >= times).then_some(lines)
         });
-        let (theirs, ours) = (texts(&theirs, asked.pid()), texts(&seen, asked.pid()));
-        let both = ours.len().min(theirs.len() - 1);
-        assert_eq!(theirs[..theirs.len() - 1], ours[ours.len() - both..]);
+        let (mut theirs, ours) = (texts(&theirs, asked.pid()), texts(&seen, asked.pid()));
+        // And the one that ours was not there for any more.
+        let mut expected = [&ours[ours.len() + 1 - times..], &ours[..1]].concat();
+        // It prints what happened on one processor, and then what happened on another.
+        theirs.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(theirs, expected);
     }
     for trace in [early, late] {
-        let _ = trace.interrupt();
+        let _ = trace.interrupt_until_it_ends();
     }
     wait_until_untouched(&mut asked);
 }
 
 #[test]
 fn a_binary_that_is_replaced_is_said() {
-    if !can_trace() {
+    let Some((bench, mut asked)) = traceable("visits.c") else {
         return;
-    }
-    let bench = Bench::new();
-    let mut asked = visits(&bench);
+    };
     let mut trace = Trace::ready(&bench, "./visits visit");
     let (old, new) = (bench.folder().join("visits"), bench.beside("new"));
     copy_program(&old, &new);

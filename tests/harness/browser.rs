@@ -77,6 +77,7 @@ impl Browser {
         for domain in ["Page", "Runtime", "Log", "Network"] {
             browser.call(&format!("{domain}.enable"), &json!({}));
         }
+        browser.call("Page.setLifecycleEventsEnabled", &json!({ "enabled": true }));
         browser
     }
 
@@ -85,9 +86,14 @@ impl Browser {
     /// # Panics
     /// When it is not.
     pub fn open(&mut self, file: &Path) {
-        self.call("Page.navigate", &json!({ "url": format!("file://{}", file.display()) }));
+        let begun = self.call("Page.navigate", &json!({ "url": format!("file://{}", file.display()) }));
+        // The page that was there before may still be said to be loaded.
+        let is_loaded = |event: &Value| {
+            let (of, loader) = (&event["params"], &begun["loaderId"]);
+            event["method"] == "Page.lifecycleEvent" && of["name"] == "load" && of["loaderId"] == *loader
+        };
         let end = Instant::now() + LIMIT;
-        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+        while !self.events.iter().any(is_loaded) {
             self.receive(end);
         }
     }

@@ -1,9 +1,10 @@
 //! Daemons that a test starts: each ends with the test, with all that it has started itself.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -154,12 +155,23 @@ pub fn wait_until_gone(pid: i32) {
     wait_for(&format!("the end of process {pid}"), || (!lives(pid)).then_some(()));
 }
 
-/// A port of the loopback interface on which nobody listens.
+/// A port of the loopback interface on which nobody listens, another one at each call. It is none of those that the
+/// kernel gives to whoever does not care: a client, or another test, could have got that before the daemon listens.
 ///
 /// # Panics
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a loopback interface");
-    listener.local_addr().expect("it is bound").port()
+    const FIRST: u32 = 10_000;
+    /// Linux gives away those from 32768 on (ip(7), `ip_local_port_range`).
+    const NUMBER: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(97);
+    let candidates = (0..NUMBER).map(|_| first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % NUMBER);
+    let mut ports = candidates.filter_map(|place| u16::try_from(FIRST + place).ok());
+    let is_free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    ports.find(is_free).expect("there is a loopback interface")
 }

@@ -13,8 +13,8 @@ use memtrial_report::model::Report;
 
 use super::executable::built;
 
-/// How long anything is waited for. Nothing that works takes a tenth of it, however slow the machine.
-pub const LIMIT: Duration = Duration::from_secs(300);
+/// How long anything is waited for: hundreds of rounds of a trial take a minute, and a machine may be ten times slower.
+pub const LIMIT: Duration = Duration::from_secs(900);
 
 /// A memtrial about to be run.
 #[derive(Debug, Clone)]

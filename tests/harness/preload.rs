@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use memtrial_target::memory::{Setup, SharedMemory};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{CONTROL_VARIABLE, mode};
 
 use super::executable::built;
@@ -37,14 +36,7 @@ pub fn alone(line: &str, folder: &Path) -> Done {
 #[must_use]
 pub fn with_agent(line: &str, folder: &Path, memory: PathBuf) -> (Done, u64, u32) {
     let all = ["*".to_owned()];
-    let setup = Setup {
-        mode: mode::CENSUS,
-        fault: Fault::Once,
-        anchor: (0, 0),
-        follow: &all,
-        write_limit: u64::MAX,
-        data_limit: u64::MAX,
-    };
+    let setup = Setup { follow: &all, ..Setup::of(mode::CENSUS) };
     let memory = SharedMemory::create(&memory, &setup).expect("there is room for the agent's memory");
     let mut command = shell(line, folder);
     command.env("LD_PRELOAD", &built().agent).env(CONTROL_VARIABLE, memory.path());

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::memtrial::LIMIT;
 
+/// The name that the kernel shows for the process that does memtrial's work.
+const WORKER: &str = "trial-worker";
+
 /// A process, as /proc shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
@@ -42,6 +45,17 @@ impl Mark {
     #[must_use]
     pub fn processes(&self) -> Vec<Process> {
         marked(&self.word)
+    }
+
+    /// The process that does the work of a memtrial that was started with it, and has `main` as its process id.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn worker(&self, main: i32) -> i32 {
+        // What the worker has just forked has its name for a moment.
+        let is_it = |process: &Process| process.name == WORKER && process.parent == main;
+        self.processes().into_iter().find(is_it).expect("the worker lives").pid
     }
 }
 

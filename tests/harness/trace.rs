@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::daemon::lives;
 use super::executable::built;
@@ -16,6 +17,9 @@ use super::workshop::Bench;
 
 /// What memtrial says when all that was asked for is attached.
 const ATTACHED: &str = "watching ";
+
+/// Between two signals to a tracer that may have missed the first; long enough for all that it does at its end.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// Whether static probes can be traced here; if not, says why.
 #[must_use]
@@ -227,6 +231,26 @@ impl Trace {
     #[track_caller]
     pub fn interrupt(self) -> Ended {
         signal(self.pid(), libc::SIGINT);
+        self.wait()
+    }
+
+    /// Ends another tracer with Ctrl-C, as often as it takes: bpftrace 0.17 notices one only while it waits for hits, not
+    /// while it prints one.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[must_use]
+    #[track_caller]
+    pub fn interrupt_until_it_ends(mut self) -> Ended {
+        let mut next = Instant::now();
+        wait_for(&format!("the end of {}", self.what), || {
+            let ended = self.child.try_wait().expect("it is our child");
+            if ended.is_none() && Instant::now() >= next {
+                signal(self.pid(), libc::SIGINT);
+                next = Instant::now() + AGAIN;
+            }
+            ended
+        });
         self.wait()
     }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
+use super::processes::wait_for;
 use super::targets::Target;
+use super::trace::can_trace;
 use super::workshop::{Bench, Workshop, copy_program};
 
 /// A file of the folder of these programs.
@@ -34,6 +36,16 @@ pub fn program(bench: &Bench, source: &str) -> PathBuf {
     copy
 }
 
+/// A program of this source under way, in a bench of its own; none where static probes can't be traced, which is said.
+#[must_use]
+pub fn traceable(source: &str) -> Option<(Bench, Asked)> {
+    can_trace().then(|| {
+        let bench = Bench::new();
+        let asked = Asked::start(&program(&bench, source));
+        (bench, asked)
+    })
+}
+
 /// A program under way; it ends with the test.
 #[derive(Debug)]
 pub struct Asked {
@@ -43,7 +55,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Starts a program.
+    /// Starts a program, which then waits to be asked.
     ///
     /// # Panics
     /// When it can't be started.
@@ -52,7 +64,7 @@ impl Asked {
         Asked::of(&mut Command::new(program))
     }
 
-    /// Starts this command.
+    /// Starts this command, which then waits to be asked: it has loaded all that it needs for that.
     ///
     /// # Panics
     /// When it can't be started.
@@ -62,6 +74,7 @@ impl Asked {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let questions = child.stdin.take().expect("piped");
         let answers = BufReader::new(child.stdout.take().expect("piped"));
+        wait_for("the program's first look at its input", || reads_input(child.id()).then_some(()));
         Asked { child, questions, answers }
     }
 
@@ -102,6 +115,12 @@ impl Asked {
         drop((questions, answers));
         child.wait().expect("it is our child").code().expect("no signal has ended it")
     }
+}
+
+/// Whether a process waits for input, or can't be asked that: proc(5), `/proc/pid/syscall`.
+fn reads_input(pid: u32) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall"));
+    call.map_or(true, |call| call.starts_with(&format!("{} 0x0 ", libc::SYS_read)))
 }
 
 /// Ends a program that may have been given up.

@@ -29,9 +29,9 @@ static void on_alarm(int signal)
 
 int main(void)
 {
-    struct itimerval soon = {{0, 0}, {0, 300000}};
+    struct itimerval soon = {{0, 0}, {3, 0}};
     signal(SIGALRM, on_alarm);
-    setitimer(ITIMER_REAL, &soon, NULL); // what alarm() does, with a finer unit; a clone does not inherit it
+    setitimer(ITIMER_REAL, &soon, NULL); // what alarm() does; a clone does not inherit it
     char *p = malloc(100);
     while (!p)
         pause();

@@ -1,5 +1,5 @@
-// Allocates 7000, 7001 … bytes, with a static probe after each and a pause; then a child hits another probe. With an argument it
-// does so for ever.
+// Allocates 7000, 7001 … bytes, with a static probe after each and a pause; then a child hits another probe, and ends when
+// there is a file `seen`. With an argument it does so for ever.
 #include <stdlib.h>
 #include <sys/sdt.h>
 #include <sys/wait.h>
@@ -17,9 +17,8 @@ int main(int count, char **arguments)
         }
         pid_t child = fork();
         if (child == 0) {
-            usleep(50000);
             DTRACE_PROBE1(steps, child, 9);
-            usleep(50000);
+            while (access("seen", F_OK)) usleep(1000);
             _exit(0);
         }
         waitpid(child, NULL, 0);

@@ -414,5 +414,6 @@ unsafe extern "C" fn memtrial_follow(path: *const core::ffi::c_char) -> u64 {
 extern "C" fn memtrial_leave() -> u64 {
     end();
     events::end();
+    crate::start::vacate();
     0
 }

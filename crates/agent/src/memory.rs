@@ -6,9 +6,11 @@ use memtrial_wire::layout::{
     Control, FRAMES, MODULES, Module, PLAN, SEQUENCE, SITES, SLOTS, Site, Slot, offset,
 };
 
+use crate::system::{self, Errno};
+
 static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 
-/// The shared memory; there is at most one, and it stays mapped until the process ends.
+/// The shared memory; there is at most one, and it stays where it is until the process ends.
 #[derive(Clone, Copy)]
 pub struct Shared {
     base: *mut u8,
@@ -18,13 +20,26 @@ pub struct Shared {
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    /// Makes the mapping at `base` the shared memory.
+    /// Makes the mapping at `base` the shared memory. That of a trial before is let go of: the new one takes its place, so that
+    /// a thread which still has a reference to it reads and writes what is there now.
+    ///
+    /// # Errors
+    /// When the kernel does not move it; it is unmapped then.
     ///
     /// # Safety
-    /// `base` must be a mapping of [`offset::END`] bytes that stays, of a file whose magic and version were
+    /// `base` must be a mapping of [`offset::END`] bytes that nobody else knows of, of a file whose magic and version were
     /// checked; the controller that made it keeps to the layout.
-    pub unsafe fn install(base: *mut u8) {
-        BASE.store(base, Ordering::Release);
+    pub unsafe fn install(base: *mut u8) -> Result<(), Errno> {
+        let before = BASE.load(Ordering::Acquire);
+        if before.is_null() {
+            BASE.store(base, Ordering::Release);
+            return Ok(());
+        }
+        let moved = system::move_mapping(base, offset::END, before);
+        if moved.is_err() {
+            system::unmap(base as u64, offset::END);
+        }
+        moved
     }
 
     /// The shared memory, if this process has one.

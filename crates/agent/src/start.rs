@@ -1,7 +1,7 @@
 //! How the agent comes to life in a process: finds the controller's memory, and whether this program is on trial.
 
 use core::ffi::{c_char, c_int};
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use memtrial_wire::glob::names_program;
 use memtrial_wire::layout::{CONTROL_VARIABLE, Control, MAGIC, VERSION, mode, offset, refusal};
@@ -17,6 +17,13 @@ static AT_LOAD: extern "C" fn(c_int, *mut *mut c_char, *mut *mut c_char) = at_lo
 static STARTED: AtomicBool = AtomicBool::new(false);
 /// Whether this program is on trial.
 static ON_TRIAL: AtomicBool = AtomicBool::new(false);
+
+/// The process in which a trial has this copy of the agent; 0: none, so that the next one may have it. A forked child finds its
+/// parent there, whose copy it can't be sure of. Read by the controller.
+#[unsafe(export_name = "memtrial_occupied")]
+static OCCUPIED: AtomicU64 = AtomicU64::new(0);
+/// Of a copy that was loaded with the program, whose calls pass it for good.
+const FOR_GOOD: u64 = u64::MAX;
 
 extern "C" fn at_load(_: c_int, _: *mut *mut c_char, environment: *mut *mut c_char) {
     start();
@@ -44,6 +51,7 @@ pub fn start() {
 fn join_trial() {
     let mut buffer = [0u8; 16384];
     let Some(path) = control_path(&mut buffer) else { return };
+    OCCUPIED.store(FOR_GOOD, Ordering::Relaxed);
     let Ok(shared) = open_control(path) else { return };
     let control = shared.control();
     if !is_on_trial(control) {
@@ -77,9 +85,29 @@ fn begin_control() {
     }
 }
 
-/// Joins a trial that follows blocks or traces events, in a process that the agent was loaded into while it ran. Returns 0, or one of
+/// Joins a trial, in a process that the agent was loaded into while it ran, maybe for another trial. Returns 0, or one of
 /// [`refusal`].
 pub fn join(path: &[u8]) -> u64 {
+    if OCCUPIED.compare_exchange(0, me(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return refusal::TAKEN;
+    }
+    let refused = join_free(path);
+    if refused != 0 {
+        vacate();
+    }
+    refused
+}
+
+/// Lets the next trial have this copy of the agent.
+pub fn vacate() {
+    let _ = OCCUPIED.compare_exchange(me(), 0, Ordering::AcqRel, Ordering::Relaxed);
+}
+
+fn me() -> u64 {
+    system::getpid().into()
+}
+
+fn join_free(path: &[u8]) -> u64 {
     STARTED.store(true, Ordering::Relaxed);
     let Ok(shared) = open_control(path) else { return refusal::NO_CONTROL };
     // What is known of code refers to the tables of the trial before.
@@ -107,10 +135,11 @@ fn open_control(path: &[u8]) -> Result<Shared, system::Errno> {
     // SAFETY: the mapping is as long as the layout; magic and version are its first words.
     let (magic, version) = unsafe { (base.cast::<u64>().read(), base.add(8).cast::<u32>().read()) };
     if magic != MAGIC || version != VERSION {
+        system::unmap(base as u64, offset::END);
         return Err(EPROTO);
     }
     // SAFETY: checked above; a controller of this version made the file.
-    unsafe { Shared::install(base) };
+    unsafe { Shared::install(base) }?;
     Shared::get().ok_or(EPROTO)
 }
 

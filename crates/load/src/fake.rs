@@ -25,12 +25,12 @@ struct Memory {
     peak: u64,
 }
 
-/// How many allocations succeed.
-struct AllowedAllocations(AtomicU64);
+/// How often something goes well.
+struct Allowance(AtomicU64);
 
-impl Default for AllowedAllocations {
-    fn default() -> AllowedAllocations {
-        AllowedAllocations(AtomicU64::new(u64::MAX))
+impl Default for Allowance {
+    fn default() -> Allowance {
+        Allowance(AtomicU64::new(u64::MAX))
     }
 }
 
@@ -43,8 +43,10 @@ pub struct Fake {
     wakes: Condvar,
     epoch: OnceLock<Instant>,
     refuse_maps: AtomicBool,
-    allowed: AllowedAllocations,
+    allowed: Allowance,
     refuse_threads: AtomicBool,
+    /// After how many more looks nobody waits for an answer any more.
+    patience: Allowance,
     stacks: AtomicU32,
     threads: AtomicU64,
 }
@@ -100,6 +102,11 @@ impl Fake {
     /// From now on so many allocations succeed.
     pub fn allow(&self, allocations: u64) {
         self.allowed.0.store(allocations, Ordering::SeqCst);
+    }
+
+    /// Whoever waits for an answer goes away when it was looked so often whether he has.
+    pub fn leave_after(&self, looks: u64) {
+        self.patience.0.store(looks, Ordering::SeqCst);
     }
 
     fn may_allocate(&self, bytes: usize) -> bool {
@@ -206,6 +213,11 @@ impl Host for Fake {
     fn wake(&self, _: &AtomicU32) {
         let _woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
         self.wakes.notify_all();
+    }
+
+    fn is_abandoned(&self) -> bool {
+        let fewer = |left: u64| left.checked_sub(1);
+        self.patience.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_err()
     }
 
     fn stack(&self) -> u32 {

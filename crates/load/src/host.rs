@@ -48,6 +48,11 @@ pub trait Host: Sync {
     /// Wakes all that wait for `word`.
     fn wake(&self, word: &AtomicU32);
 
+    /// Whether nobody waits any more for the answer to the command that is being carried out, so that what takes long may end.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
     /// A number for the call stack of the caller, by which [`Host::describe`] finds it again; 0: none.
     fn stack(&self) -> u32;
 
@@ -58,6 +63,10 @@ pub trait Host: Sync {
     /// Writes members of an object that say what is known of a chunk whose byte at `offset` was overwritten: `stack` (a list
     /// of texts, innermost first), and what lay around it.
     fn describe(&self, stack: u32, offset: u64, surroundings: &Surroundings, to: &mut Writer<'_>);
+
+    /// Writes an object with the members `path` and `build_id` (in hexadecimal) for each module that frames of
+    /// [`Host::describe`] may be in.
+    fn modules(&self, _to: &mut Writer<'_>) {}
 
     /// Writes members of the status's object that only the host knows, as its pid.
     fn status(&self, _to: &mut Writer<'_>) {}

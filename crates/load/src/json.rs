@@ -1,7 +1,13 @@
 //! JSON as RFC 8259 has it, read token by token from bytes of which more may still come.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod place;
+mod scalar;
+
+pub use place::Place;
+
 use crate::text::Text;
+use place::Expected;
 
 /// So many arrays and objects may lie inside each other.
 pub const DEEPEST: u32 = 32;
@@ -72,80 +78,6 @@ pub struct Error {
 
 fn wrong<T>(what: Wrong, at: usize) -> Result<T, Error> {
     Err(Error { what, at })
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    Value,
-    ValueOrEnd,
-    Name,
-    NameOrEnd,
-    Colon,
-    CommaOrEnd,
-    Nothing,
-}
-
-/// How far a text has been read. With it a [`Reader`] goes on when more bytes are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    at: usize,
-    depth: u32,
-    /// Of each array and object around the place whether it is an object, the innermost in bit 0.
-    objects: u32,
-    expected: Expected,
-}
-
-impl Place {
-    /// Before the first byte.
-    pub const START: Place = Place { at: 0, depth: 0, objects: 0, expected: Expected::Value };
-
-    /// How many bytes lie before it.
-    #[must_use]
-    pub const fn at(self) -> usize {
-        self.at
-    }
-
-    /// How many arrays and objects are around it.
-    #[must_use]
-    pub const fn depth(self) -> u32 {
-        self.depth
-    }
-
-    /// Whether the value is complete.
-    #[must_use]
-    pub fn is_complete(self) -> bool {
-        self.expected == Expected::Nothing
-    }
-
-    const fn in_object(self) -> bool {
-        self.objects & 1 == 1
-    }
-
-    fn ended_value(&mut self) {
-        self.expected = if self.depth == 0 { Expected::Nothing } else { Expected::CommaOrEnd };
-    }
-
-    fn begin(&mut self, object: bool) -> Result<(), Error> {
-        if self.depth >= DEEPEST {
-            return wrong(Wrong::Deep, self.at);
-        }
-        self.depth = self.depth.saturating_add(1);
-        self.objects = self.objects << 1 | u32::from(object);
-        self.expected = if object { Expected::NameOrEnd } else { Expected::ValueOrEnd };
-        self.step();
-        Ok(())
-    }
-
-    fn end(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-        self.objects >>= 1;
-        self.ended_value();
-        self.step();
-    }
-
-    fn step(&mut self) {
-        self.at = self.at.saturating_add(1);
-    }
 }
 
 /// Reads one JSON value.
@@ -227,7 +159,7 @@ impl<'j> Reader<'j> {
                 Ok(Token::EndArray)
             }
             (Expected::Name | Expected::NameOrEnd, b'"') => {
-                let text = self.text(place)?;
+                let text = scalar::text(self.input, place)?;
                 place.expected = Expected::Colon;
                 Ok(Token::Name(text))
             }
@@ -246,138 +178,14 @@ impl<'j> Reader<'j> {
 
     fn scalar(&self, first: u8, place: &mut Place) -> Result<Token<'j>, Error> {
         match first {
-            b'"' => self.text(place).map(Token::Text),
-            b'-' | b'0'..=b'9' => self.number(place).map(Token::Number),
-            b't' => self.word(b"true", place).map(|()| Token::Boolean(true)),
-            b'f' => self.word(b"false", place).map(|()| Token::Boolean(false)),
-            b'n' => self.word(b"null", place).map(|()| Token::Null),
+            b'"' => scalar::text(self.input, place).map(Token::Text),
+            b'-' | b'0'..=b'9' => scalar::number(self.input, place).map(Token::Number),
+            b't' => scalar::word(self.input, b"true", place).map(|()| Token::Boolean(true)),
+            b'f' => scalar::word(self.input, b"false", place).map(|()| Token::Boolean(false)),
+            b'n' => scalar::word(self.input, b"null", place).map(|()| Token::Null),
             _ => wrong(Wrong::Byte, place.at),
         }
     }
-
-    fn word(&self, word: &[u8], place: &mut Place) -> Result<(), Error> {
-        for letter in word {
-            match self.input.get(place.at) {
-                None => return wrong(Wrong::Ends, place.at),
-                Some(byte) if byte == letter => place.step(),
-                Some(_) => return wrong(Wrong::Byte, place.at),
-            }
-        }
-        Ok(())
-    }
-
-    fn number(&self, place: &mut Place) -> Result<&'j str, Error> {
-        let start = place.at;
-        if self.input.get(place.at) == Some(&b'-') {
-            place.step();
-        }
-        if self.input.get(place.at) == Some(&b'0') {
-            place.step();
-        } else {
-            self.digits(place)?;
-        }
-        if self.input.get(place.at) == Some(&b'.') {
-            place.step();
-            self.digits(place)?;
-        }
-        if let Some(b'e' | b'E') = self.input.get(place.at) {
-            place.step();
-            if let Some(b'+' | b'-') = self.input.get(place.at) {
-                place.step();
-            }
-            self.digits(place)?;
-        }
-        // Where the bytes end more digits may come, unless the number is all there is.
-        if place.at >= self.input.len() && place.depth > 0 {
-            return wrong(Wrong::Ends, place.at);
-        }
-        let bytes = self.input.get(start..place.at).unwrap_or_default();
-        Ok(core::str::from_utf8(bytes).unwrap_or_default())
-    }
-
-    /// At least one digit.
-    fn digits(&self, place: &mut Place) -> Result<(), Error> {
-        match self.input.get(place.at) {
-            None => return wrong(Wrong::Ends, place.at),
-            Some(b'0'..=b'9') => {}
-            Some(_) => return wrong(Wrong::Byte, place.at),
-        }
-        while let Some(b'0'..=b'9') = self.input.get(place.at) {
-            place.step();
-        }
-        Ok(())
-    }
-
-    fn text(&self, place: &mut Place) -> Result<Text<'j>, Error> {
-        place.step();
-        let start = place.at;
-        loop {
-            match self.input.get(place.at) {
-                None => return wrong(Wrong::Ends, place.at),
-                Some(b'"') => break,
-                Some(0..0x20) => return wrong(Wrong::Control, place.at),
-                Some(b'\\') => self.escape(place)?,
-                Some(_) => place.step(),
-            }
-        }
-        let bytes = self.input.get(start..place.at).unwrap_or_default();
-        place.step();
-        match core::str::from_utf8(bytes) {
-            Ok(text) => Ok(Text::from_escaped(text)),
-            Err(error) => wrong(Wrong::Encoding, start.saturating_add(error.valid_up_to())),
-        }
-    }
-
-    fn escape(&self, place: &mut Place) -> Result<(), Error> {
-        place.step();
-        match self.input.get(place.at) {
-            None => wrong(Wrong::Ends, place.at),
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                place.step();
-                Ok(())
-            }
-            Some(b'u') => {
-                let start = place.at;
-                match self.four_digits(place)? {
-                    0xd800..0xdc00 => {
-                        self.word(b"\\", place)
-                            .map_err(|error| Error { what: as_escape(error.what), at: error.at })?;
-                        let second = place.at;
-                        if self.input.get(second).is_some_and(|&byte| byte != b'u') {
-                            return wrong(Wrong::Escape, second);
-                        }
-                        match self.four_digits(place)? {
-                            0xdc00..0xe000 => Ok(()),
-                            _ => wrong(Wrong::Escape, second),
-                        }
-                    }
-                    0xdc00..0xe000 => wrong(Wrong::Escape, start),
-                    _ => Ok(()),
-                }
-            }
-            Some(_) => wrong(Wrong::Escape, place.at),
-        }
-    }
-
-    /// `u` and four hexadecimal digits.
-    fn four_digits(&self, place: &mut Place) -> Result<u32, Error> {
-        if place.at >= self.input.len() {
-            return wrong(Wrong::Ends, place.at);
-        }
-        place.step();
-        let mut value = 0;
-        for _ in 0..4 {
-            let Some(&byte) = self.input.get(place.at) else { return wrong(Wrong::Ends, place.at) };
-            let Some(digit) = char::from(byte).to_digit(16) else { return wrong(Wrong::Escape, place.at) };
-            value = value << 4 | digit;
-            place.step();
-        }
-        Ok(value)
-    }
-}
-
-fn as_escape(what: Wrong) -> Wrong {
-    if what == Wrong::Byte { Wrong::Escape } else { what }
 }
 
 #[cfg(test)]

@@ -163,7 +163,8 @@ impl Manual {
         done.map(|(old, new)| ((new as i64).wrapping_sub(old as i64), overwritten))
     }
 
-    /// `mt.mem_rnd_alloc`: chunks of `min` to `max` bytes until there are `total` more. Those that it resizes are its own.
+    /// `mt.mem_rnd_alloc`: chunks of `min` to `max` bytes until there are `total` more, or nobody waits for it any more. Those that
+    /// it resizes are its own.
     pub(crate) fn fill<H: Host>(
         &mut self,
         load: &Load<H>,
@@ -179,7 +180,7 @@ impl Manual {
         let first = owner.holding.chunks.len();
         let mut filled = Filled::default();
         let mut fault = None;
-        while filled.bytes < total && fault.is_none() {
+        while filled.bytes < total && fault.is_none() && !load.host().is_abandoned() {
             let bytes = sizes.choose(total - filled.bytes, &mut random);
             let own = owner.holding.chunks.len().saturating_sub(first);
             let done = if own > 0 && random.percent(percent) {

@@ -15,10 +15,15 @@ use crate::writer::Writer;
 const DESCRIBED: usize = 32;
 /// Room that is left for what comes behind descriptions.
 const BEHIND: usize = 512;
+/// Room that modules leave for descriptions.
+const FOR_DESCRIPTIONS: usize = 64 << 10;
 
 impl<H: Host> Load<H> {
     /// Members that describe overwritten chunks, those that the command `finder` found or all, and say how many there are.
     pub(crate) fn write_overwritten(&self, to: &mut Writer<'_>, finder: Option<u64>, count: u64) {
+        if count > 0 {
+            self.write_modules(to);
+        }
         to.name("overwritten");
         to.begin_array();
         let ours = |record: &&Record| finder.is_none_or(|finder| record.finder == finder);
@@ -32,6 +37,18 @@ impl<H: Host> Load<H> {
         }
         to.end_array();
         member(to, "overwritten_count", count);
+    }
+
+    /// What modules frames may be in; nothing where these are so many that they would leave no room.
+    fn write_modules(&self, to: &mut Writer<'_>) {
+        let mark = to.mark();
+        to.name("modules");
+        to.begin_array();
+        self.host().modules(to);
+        to.end_array();
+        if to.is_full() || to.room() < FOR_DESCRIPTIONS {
+            to.back(mark);
+        }
     }
 
     fn write_record(&self, to: &mut Writer<'_>, record: &Record) {

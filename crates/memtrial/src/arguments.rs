@@ -161,14 +161,8 @@ pub struct Oom {
     #[arg(long, help_heading = "What passes", value_name = "CMD")]
     pub check: Option<String>,
 
-    /// Folder for the results; one that is there becomes DIR.old [default: memtrial.out]
-    #[arg(long, short, help_heading = "Results", value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Print the report as JSON
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
     #[command(flatten)]
-    pub renderings: Renderings,
+    pub delivery: Delivery,
     /// Go on with an interrupted run: its command, environment and options are kept in the results
     #[arg(long, help_heading = "Results", conflicts_with_all = ["selection", "list", "command", "only", "skip", "sample", "follow", "fault", "mode", "timeout", "policy", "expect_exit", "expect_stderr", "check"])]
     pub resume: bool,
@@ -233,6 +227,19 @@ enum PolicyName {
 enum DebuggerName {
     Gdb,
     Valgrind,
+}
+
+/// How the results of a trial are delivered.
+#[derive(Debug, Args)]
+pub struct Delivery {
+    /// Folder for the results; one that is there becomes DIR.old [default: memtrial.out]
+    #[arg(long, short, help_heading = "Results", value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    #[command(flatten)]
+    pub renderings: Renderings,
 }
 
 /// Files to write the findings to, beside the folder with the results.

@@ -9,7 +9,7 @@ use memtrial_target::control::{ClientError, ControlError};
 use memtrial_target::observe::{Identity, ObserveError};
 use memtrial_target::preflight::{Barrier, Unfit};
 use memtrial_trials::leak::LeakError;
-use memtrial_trials::oom::CampaignError;
+use memtrial_trials::oom::OomError;
 use memtrial_trials::oom::lab::LabError;
 use memtrial_trials::stress::subject;
 use memtrial_trials::stress::trial::StressError;
@@ -101,34 +101,34 @@ fn help_for(barrier: &Barrier) -> &'static str {
     }
 }
 
-impl From<CampaignError> for Failure {
-    fn from(error: CampaignError) -> Failure {
+impl From<OomError> for Failure {
+    fn from(error: OomError) -> Failure {
         let message = error.to_string();
         match error {
-            CampaignError::Lab(LabError::Launch(_)) => Failure::new(ExitStatus::Target, message),
-            CampaignError::Lab(LabError::Scratch(_)) => {
+            OomError::Lab(LabError::Launch(_)) => Failure::new(ExitStatus::Target, message),
+            OomError::Lab(LabError::Scratch(_)) => {
                 Failure::new(ExitStatus::Barred, message).help("make room in /dev/shm or /tmp")
             }
-            CampaignError::Plan(_) | CampaignError::Pattern(_) => Failure::new(ExitStatus::Usage, message)
+            OomError::Plan(_) | OomError::Pattern(_) => Failure::new(ExitStatus::Usage, message)
                 .help("`memtrial oom --list -- CMD…` shows the sites and how many allocations there are"),
-            CampaignError::Reference { stderr, .. } => {
+            OomError::Reference { stderr, .. } => {
                 let said = if stderr.is_empty() { "it said nothing on stderr".to_owned() } else { stderr };
                 Failure::new(ExitStatus::Target, message).help(format!(
                     "make the command succeed by itself first; where its status is as it should be, say so by \
                      --expect-exit. It said:\n{said}"
                 ))
             }
-            CampaignError::NoAllocations => Failure::new(ExitStatus::Barred, message)
+            OomError::NoAllocations => Failure::new(ExitStatus::Barred, message)
                 .help("where another program of its process tree is meant, name it by --follow GLOB"),
-            CampaignError::OldLibrary => Failure::new(ExitStatus::Barred, message),
-            CampaignError::NothingTested(_) => Failure::new(ExitStatus::Target, message)
+            OomError::OldLibrary => Failure::new(ExitStatus::Barred, message),
+            OomError::NothingTested(_) => Failure::new(ExitStatus::Target, message)
                 .help("try --mode rerun, or see whether two runs make the same allocations: --list"),
-            CampaignError::NothingAsked(_) => Failure::new(ExitStatus::Usage, message)
+            OomError::NothingAsked(_) => Failure::new(ExitStatus::Usage, message)
                 .help("allow more time, or choose a fault that meets the sizes that `--list` shows"),
-            CampaignError::Journal(_) => {
+            OomError::Journal(_) => {
                 Failure::new(ExitStatus::Barred, message).help("make room, then go on with --resume")
             }
-            CampaignError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
+            OomError::Interrupted => Failure::new(ExitStatus::Interrupted, message),
         }
     }
 }

@@ -52,8 +52,8 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Leak) -> Result<Session, Failure> {
-        let folder = session::results_folder(arguments.output.as_ref())?;
-        renderings::check(&arguments.renderings)?;
+        let folder = session::output_folder(arguments.delivery.output.as_ref())?;
+        renderings::check(&arguments.delivery.renderings)?;
         let (options, past) = if arguments.resume {
             let newest = store::newest(&folder);
             let mut options: Options = store::read_run(&newest)?;
@@ -201,7 +201,12 @@ fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
     store.finish_leak(&report)?;
     let report = TrialReport::from(report);
     let arguments = &session.arguments;
-    renderings::deliver(&arguments.renderings, arguments.json, Some(&session.folder), &report)
+    renderings::deliver(
+        &arguments.delivery.renderings,
+        arguments.delivery.json,
+        Some(&session.folder),
+        &report,
+    )
 }
 
 /// Where the target is, and where the actions run.

@@ -1,13 +1,15 @@
 //! The load of a stress trial on stderr, and the journal of its samples.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use memtrial_report::store::Store;
 use memtrial_report::stress::{Sample, SampleLine};
 use memtrial_report::wording::{bytes, plural, printable};
 use memtrial_trials::stress::trial::{Phase, Progress};
+
+use crate::bar;
 
 /// Shows how a trial gets on, on a terminal only, and keeps its journal.
 pub struct Reporter<'a> {
@@ -19,19 +21,12 @@ pub struct Reporter<'a> {
 impl Reporter<'_> {
     /// A reporter that keeps the journal in `store`, of a load that lasts so long.
     pub fn new(store: &mut Store, time: Duration, quiet: bool) -> Reporter<'_> {
-        let hidden = quiet || !io::stderr().is_terminal();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        Reporter { bar: ProgressBar::with_draw_target(None, target), store, time }
+        Reporter { bar: bar::new(quiet), store, time }
     }
 
     /// Takes the bar away.
     pub fn finish(self) {
         self.bar.finish_and_clear();
-    }
-
-    fn style(&self, template: &str) {
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.bar.set_style(style);
     }
 }
 
@@ -44,10 +39,8 @@ impl Progress for Reporter<'_> {
             Phase::Freeing => ("freeing", String::new()),
         };
         let loads = matches!(phase, Phase::Loading(_));
-        // Before anything is drawn.
-        self.style(if loads { "{prefix:>10} {wide_bar} {msg}" } else { "{prefix:>10}" });
-        self.bar.set_prefix(name);
-        self.bar.reset();
+        let template = if loads { "{prefix:>10} {wide_bar} {msg}" } else { "{prefix:>10}" };
+        bar::begin(&self.bar, template, name);
         self.bar.set_message("");
         if loads {
             self.bar.set_length(u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX));

@@ -2,6 +2,7 @@
 
 mod agent;
 mod arguments;
+mod bar;
 mod doctor;
 mod environment;
 mod exit;

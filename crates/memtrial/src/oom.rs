@@ -12,9 +12,9 @@ use memtrial_target::foreground;
 use memtrial_target::keeper::Started;
 use memtrial_target::launch::Program;
 use memtrial_target::scratch::Scratch;
-use memtrial_trials::oom::campaign::{self, Trial};
 use memtrial_trials::oom::lab::Lab;
 use memtrial_trials::oom::options::{Options, Selection};
+use memtrial_trials::oom::trial::{self, Conclusion};
 use memtrial_trials::oom::under::{self, Debugger};
 
 use crate::agent::AGENT;
@@ -46,8 +46,8 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Oom) -> Result<Session, Failure> {
-        renderings::check(&arguments.renderings)?;
-        let folder = session::results_folder(arguments.output.as_ref())?;
+        renderings::check(&arguments.delivery.renderings)?;
+        let folder = session::output_folder(arguments.delivery.output.as_ref())?;
         let (options, known) = if arguments.resume {
             let newest = store::newest(&folder);
             let (known, unreadable) = store::read_outcomes(&newest)?;
@@ -84,7 +84,7 @@ impl Session {
 
     /// Whether the results are kept: one failure made again leaves those of the run it is from alone.
     fn keeps_results(&self) -> bool {
-        !self.arguments.list && (self.arguments.at.is_none() || self.arguments.output.is_some())
+        !self.arguments.list && (self.arguments.at.is_none() || self.arguments.delivery.output.is_some())
     }
 }
 
@@ -177,8 +177,8 @@ fn input(session: &Session) -> io::Result<Vec<u8>> {
 }
 
 fn list(session: &Session, lab: &mut Lab) -> Result<ExitStatus, Failure> {
-    let (report, sites) = campaign::list(&session.options, lab)?;
-    if session.arguments.json {
+    let (report, sites) = trial::list(&session.options, lab)?;
+    if session.arguments.delivery.json {
         println!("{}", printed(json::census(&report, &sites))?);
     } else {
         print!("{}", terminal::oom::census(&report, &sites));
@@ -214,9 +214,9 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
         lab.hide(&store::part_of(&session.folder));
     }
     let mut reporter = Reporter::new(store.as_mut(), session.options.policy, session.arguments.quiet);
-    let result = campaign::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
+    let result = trial::run(&session.options, lab, &session.known, kept_stdin.as_deref(), &mut reporter);
     reporter.finish();
-    let Trial { mut report, outputs } = match result {
+    let Conclusion { mut report, outputs } = match result {
         Ok(trial) => trial,
         Err(error) => {
             if let Some(store) = store {
@@ -231,5 +231,5 @@ fn try_all(session: &Session, lab: &mut Lab, stdin: &[u8]) -> Result<ExitStatus,
     }
     let report = TrialReport::from(report);
     let arguments = &session.arguments;
-    renderings::deliver(&arguments.renderings, arguments.json, folder, &report)
+    renderings::deliver(&arguments.delivery.renderings, arguments.delivery.json, folder, &report)
 }

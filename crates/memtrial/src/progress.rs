@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use memtrial_report::model::{Outcome, Policy, Verdict};
 use memtrial_report::store::Store;
 use memtrial_trials::oom::Progress;
-use memtrial_trials::oom::campaign::Phase;
+use memtrial_trials::oom::trial::Phase;
+
+use crate::bar;
 
 /// Shows how a trial gets on, and keeps its outcomes.
 pub struct Reporter<'a> {
@@ -20,9 +22,7 @@ pub struct Reporter<'a> {
 impl Reporter<'_> {
     /// A reporter that keeps outcomes in `store`, if there is one.
     pub fn new(store: Option<&mut Store>, policy: Policy, quiet: bool) -> Reporter<'_> {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(None, target);
-        Reporter { bar, store, policy, bad: BTreeMap::new() }
+        Reporter { bar: bar::new(quiet), store, policy, bad: BTreeMap::new() }
     }
 
     /// Takes the bar away.
@@ -40,10 +40,7 @@ impl Progress for Reporter<'_> {
             Phase::Confirming => "confirming",
         };
         let template = "{prefix:>10} {wide_bar} {human_pos}/{human_len} {per_sec} ETA {eta} {msg}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.bar.set_style(style);
-        self.bar.set_prefix(name);
-        self.bar.reset();
+        bar::begin(&self.bar, template, name);
         self.bar.set_length(injections);
         self.bar.tick();
     }

@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
+use memtrial_report::terminal;
 use memtrial_report::wording::{plural, printable};
+use memtrial_symbols::symbolize::Symbolizer;
+use memtrial_trials::stress::answers::Status;
+use memtrial_trials::stress::overwrites::describe;
 use serde_json::{Map, Value};
 
 /// The fields of a test: what the original calls them, and what they are called in the answer.
@@ -46,10 +50,11 @@ pub fn overwritten_count(result: &Value) -> u64 {
     result.get("overwritten_count").and_then(Value::as_u64).unwrap_or(listed)
 }
 
-/// A paragraph for each overwritten chunk of the answer; nothing if there are none.
-pub fn overwritten(result: &Value) -> String {
-    let chunks = list(result, "overwritten");
-    let mut text: String = chunks.iter().map(chunk).collect();
+/// A paragraph for each overwritten chunk of the answer; nothing if there are none. Coloured, as reports are.
+pub fn overwritten(result: &Value, symbolizer: &mut Symbolizer) -> String {
+    let chunks = describe(&Status::of(result), symbolizer);
+    let mut text: String =
+        chunks.iter().map(|overwrite| format!("\n{}", terminal::stress::chunk(overwrite))).collect();
     let more = overwritten_count(result).saturating_sub(chunks.len() as u64);
     if more > 0 {
         let _ = writeln!(text, "\n{} more overwritten", plural(more, "chunk"));
@@ -103,53 +108,16 @@ fn methods(result: &Value) -> String {
     list(result, "methods").iter().map(method).collect()
 }
 
-fn chunk(chunk: &Value) -> String {
-    let owner = match chunk.get("test") {
-        None | Some(Value::Null) => "a command".to_owned(),
-        Some(_) => format!("test {}", word(chunk, "test")),
-    };
-    let length = chunk.get("length").and_then(Value::as_u64).unwrap_or(0);
-    let mut text = format!(
-        "\noverwritten: {} at offset {} of the chunk {} ({} bytes)\n  expected  {}\n  found     {}\n  \
-         allocated by {owner}, its number {}\n",
-        plural(length, "byte"),
-        word(chunk, "offset"),
-        word(chunk, "address"),
-        word(chunk, "size"),
-        word(chunk, "expected"),
-        word(chunk, "found"),
-        word(chunk, "number"),
-    );
-    text += &stack(chunk);
-    for suspect in list(chunk, "suspects") {
-        let what = match suspect.get("relation").and_then(Value::as_str) {
-            Some("before") => "just before it lies",
-            Some("freed") => "in its place lay, until it was freed,",
-            _ => "near it:",
-        };
-        let _ = writeln!(
-            text,
-            "  {what} the target's block {} ({} bytes), site {}",
-            word(suspect, "address"),
-            word(suspect, "size"),
-            word(suspect, "site"),
-        );
-        text += &stack(suspect);
-    }
-    text
-}
-
-/// The frames of a stack, innermost first.
-fn stack(of: &Value) -> String {
-    let frames = list(of, "stack").iter().filter_map(Value::as_str);
-    frames.enumerate().map(|(number, frame)| format!("    #{number}  {}\n", printable(frame))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    /// What is said of overwritten chunks, without colours.
+    fn told(result: &Value) -> String {
+        anstream::adapter::strip_str(&overwritten(result, &mut Symbolizer::new())).to_string()
+    }
 
     #[test]
     fn a_test_is_printed_in_the_originals_form() {
@@ -192,12 +160,19 @@ mod tests {
             "test": null, "number": 4, "stack": ["/lib/a\u{1b}.so+0x10"],
             "suspects": [{ "relation": "before", "address": "0x7ee0", "size": 24, "site": "3fa91c02", "stack": ["/b+0x1"] }],
         }]});
-        let expected = "\noverwritten: 8 bytes at offset 0 of the chunk 0x7f00 (64 bytes)\n  expected  ff80\n  \
-                        found     4141\n  allocated by a command, its number 4\n    #0  /lib/a\u{fffd}.so+0x10\n  \
-                        just before it lies the target's block 0x7ee0 (24 bytes), site 3fa91c02\n    #0  /b+0x1\n\
-                        \n2 chunks more overwritten\n";
-        assert_eq!(overwritten(&result), expected);
-        assert_eq!(overwritten(&json!({ "overwritten": [], "overwritten_count": 0 })), "");
+        let expected = "\noverwritten\n  chunk of 64 B at 0x7f00 (allocation 4, by a command): 8 bytes from offset 0 are not \
+                        as it was\n";
+        let text = told(&result);
+        assert!(text.starts_with(expected), "{text}");
+        for part in [
+            "    +0x0      ff 80                    41 41                    |AA|\n",
+            "  just before it lies a block of 24 B at 0x7ee0 (site 3fa91c02), allocated in\n    #0  ? [b+0x1]\n",
+            "  the chunk was allocated in\n    #0  ? [a\u{fffd}.so+0x10]\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing\n{text}");
+        }
+        assert!(text.ends_with("\n\n2 chunks more overwritten\n"), "{text}");
+        assert_eq!(told(&json!({ "overwritten": [], "overwritten_count": 0 })), "");
     }
 
     const ESCAPE: char = '\u{1b}';
@@ -233,7 +208,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_trouble(result in any_json(), method in "mt.mem_test_list|help|mt.mem_used|memtrial.status") {
-            let all = text(&method, &result) + &overwritten(&result);
+            let all = text(&method, &result) + &told(&result);
             prop_assert!(!all.contains(ESCAPE));
         }
     }

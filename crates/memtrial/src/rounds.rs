@@ -1,8 +1,8 @@
 //! The rounds of a leak trial on stderr, and their journal.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use memtrial_report::leak::Role;
 use memtrial_report::store::Store;
 use memtrial_report::terminal;
@@ -10,6 +10,8 @@ use memtrial_report::wording::{bytes, printable};
 use memtrial_trials::leak::journal::Line;
 use memtrial_trials::leak::watched::Watched;
 use memtrial_trials::leak::{Phase, Progress};
+
+use crate::bar;
 
 /// Rounds between two drawings of the plot.
 const DRAWN: usize = 2;
@@ -26,9 +28,7 @@ pub struct Reporter<'a> {
 impl Reporter<'_> {
     /// A reporter that keeps the journal in `store`.
     pub fn new(store: &mut Store, quiet: bool) -> Reporter<'_> {
-        let hidden = quiet || !io::stderr().is_terminal();
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        Reporter { bar: ProgressBar::with_draw_target(None, target), store, made: 0 }
+        Reporter { bar: bar::new(quiet), store, made: 0 }
     }
 
     /// Takes the bar away; says how many rounds the journal has.
@@ -46,10 +46,7 @@ impl Progress for Reporter<'_> {
             Phase::Locating => "locating",
         };
         let template = "{prefix:>10} {wide_bar} {human_pos}/{human_len} {per_sec} ETA {eta}\n{msg}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.bar.set_style(style);
-        self.bar.set_prefix(name);
-        self.bar.reset();
+        bar::begin(&self.bar, template, name);
         self.bar.set_length(rounds.into());
         self.bar.tick();
     }

@@ -4,14 +4,19 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anstream::eprintln;
+use anstream::{eprintln, print};
+use memtrial_load::framing::{Found, What};
 use memtrial_load::methods::METHODS;
+use memtrial_load::serve;
+use memtrial_load::writer::Writer;
 use memtrial_report::wording::printable;
+use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::control::{self, Client, ClientError, Session};
 use memtrial_target::copied::available_memory;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::keeper::Started;
 use memtrial_target::observe::{Here, Place};
+use memtrial_trials::stress::overwrites::name_frames;
 use serde_json::{Value, json};
 
 use crate::arguments::rpc::Rpc;
@@ -48,15 +53,40 @@ pub fn run(arguments: &Rpc) -> Result<ExitStatus, Failure> {
         Err(_) if arguments.method == LEAVE => {
             Err(Failure::new(ExitStatus::Usage, format!("there is no agent in process {pid}")))
         }
-        Err(_) => session::kept(
-            Started::LeftAlone,
-            |_| (),
-            |scratch| {
-                let client = settled(arguments, pid, scratch)?;
-                call(client, arguments, pid)
-            },
-        ),
+        Err(_) => match wrong(arguments) {
+            Some(error) => faulty(arguments, pid, error.0, &error.1),
+            None => enter(arguments, pid),
+        },
     }
+}
+
+/// Brings the agent into the process, and gives it the command.
+fn enter(arguments: &Rpc, pid: i32) -> Result<ExitStatus, Failure> {
+    session::kept(
+        Started::LeftAlone,
+        |_| (),
+        |scratch| {
+            let client = settled(arguments, pid, scratch)?;
+            call(client, arguments, pid)
+        },
+    )
+}
+
+/// What the agent would say is wrong with the request, if so: then nothing need be loaded into the process for it.
+fn wrong(arguments: &Rpc) -> Option<(i64, String)> {
+    let request =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": arguments.method, "params": arguments.arguments });
+    let request = request.to_string();
+    let found = Found { framed: false, what: What::Request(request.as_bytes()) };
+    let mut room = vec![0; 8 << 10];
+    let mut writer = Writer::new(&mut room);
+    serve::answer(&found, &mut writer, &mut |_, to| {
+        to.value(b"{}");
+        Ok(())
+    });
+    let answer: Value = serde_json::from_slice(writer.bytes()).ok()?;
+    let (code, message) = (answer.pointer("/error/code")?.as_i64()?, answer.pointer("/error/message")?);
+    is_wrong_usage(code).then(|| (code, message.as_str().unwrap_or_default().to_owned()))
 }
 
 /// Lists the methods of the agent that this memtrial carries.
@@ -70,7 +100,7 @@ fn help(arguments: &Rpc) -> Result<ExitStatus, Failure> {
         return Err(Failure::new(ExitStatus::Usage, format!("there is no method {}", named.join(" ")))
             .help("see `memtrial rpc help`"));
     }
-    print(arguments, &json!({ "methods": methods }))
+    tell(arguments, &json!({ "methods": methods }))
 }
 
 /// The process that is meant.
@@ -131,32 +161,41 @@ fn call(mut client: Client, arguments: &Rpc, pid: i32) -> Result<ExitStatus, Fai
                 control::wait_for_threads(pid)?;
                 control::remove(&control::socket_path(pid));
             }
-            print(arguments, &result)
+            tell(arguments, &result)
         }
-        Err(ClientError::Fault { code, message }) => {
-            let status = if is_wrong_usage(code) { ExitStatus::Usage } else { ExitStatus::Findings };
-            if arguments.json {
-                renderings::print_as_it_is(&format!("{}\n", json!({ "code": code, "message": message })))?;
-                return Ok(status);
-            }
-            let failure = Failure::new(status, printable(&message));
-            Err(match status {
-                ExitStatus::Usage => failure.help(format!("see `memtrial rpc --pid {pid} help`")),
-                _ => failure,
-            })
-        }
+        Err(ClientError::Fault { code, message }) => faulty(arguments, pid, code, &message),
         Err(error) => Err(error.into()),
     }
 }
 
+/// Tells of a fault.
+fn faulty(arguments: &Rpc, pid: i32, code: i64, message: &str) -> Result<ExitStatus, Failure> {
+    let status = if is_wrong_usage(code) { ExitStatus::Usage } else { ExitStatus::Findings };
+    if arguments.json {
+        renderings::print_as_it_is(&format!("{}\n", json!({ "code": code, "message": message })))?;
+        return Ok(status);
+    }
+    let failure = Failure::new(status, printable(message));
+    Err(match status {
+        ExitStatus::Usage => failure.help(format!("see `memtrial rpc --pid {pid} help`")),
+        _ => failure,
+    })
+}
+
 /// Prints an answer. Overwritten chunks in it are findings.
-fn print(arguments: &Rpc, result: &Value) -> Result<ExitStatus, Failure> {
-    let text = if arguments.json {
-        format!("{result}\n")
+fn tell(arguments: &Rpc, result: &Value) -> Result<ExitStatus, Failure> {
+    let mut symbolizer = Symbolizer::new();
+    if arguments.json {
+        let mut result = result.clone();
+        name_frames(&mut result, &mut symbolizer);
+        renderings::print_as_it_is(&format!("{result}\n"))?;
     } else {
-        replies::text(&arguments.method, result) + &replies::overwritten(result)
-    };
-    renderings::print_as_it_is(&text)?;
+        renderings::print_as_it_is(&replies::text(&arguments.method, result))?;
+        print!("{}", replies::overwritten(result, &mut symbolizer));
+    }
+    for warning in symbolizer.warnings() {
+        eprintln!("warning: {}", printable(&warning));
+    }
     let found = replies::overwritten_count(result) > 0;
     Ok(if found { ExitStatus::Findings } else { ExitStatus::Passed })
 }

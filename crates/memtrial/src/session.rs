@@ -17,8 +17,8 @@ use crate::agent::AGENT;
 use crate::exit::ExitStatus;
 use crate::failure::Failure;
 
-/// The folder for the results, as an absolute path.
-pub fn results_folder(output: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+/// The output folder, as an absolute path.
+pub fn output_folder(output: Option<&PathBuf>) -> Result<PathBuf, Failure> {
     let folder = output.cloned().unwrap_or_else(|| store::DEFAULT_FOLDER.into());
     std::path::absolute(&folder)
         .map_err(|error| Failure::new(ExitStatus::Usage, format!("{}: {error}", folder.display())))

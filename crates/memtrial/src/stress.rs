@@ -45,8 +45,8 @@ struct Session {
 
 impl Session {
     fn begin(arguments: Stress) -> Result<Session, Failure> {
-        let folder = session::results_folder(arguments.output.as_ref())?;
-        renderings::check(&arguments.renderings)?;
+        let folder = session::output_folder(arguments.delivery.output.as_ref())?;
+        renderings::check(&arguments.delivery.renderings)?;
         store::check_writable(&folder)?;
         let options = options(&arguments)?;
         let program = program(&options)?;
@@ -199,7 +199,12 @@ fn in_scratch(session: &Session, path: &Path) -> Result<ExitStatus, Failure> {
     store.finish_stress(&report)?;
     let report = TrialReport::from(report);
     let arguments = &session.arguments;
-    renderings::deliver(&arguments.renderings, arguments.json, Some(&session.folder), &report)
+    renderings::deliver(
+        &arguments.delivery.renderings,
+        arguments.delivery.json,
+        Some(&session.folder),
+        &report,
+    )
 }
 
 #[cfg(test)]

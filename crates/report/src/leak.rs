@@ -2,9 +2,15 @@
 //!
 //! All sizes are in bytes, all rates in bytes a round, all times in seconds since the run began.
 
+mod located;
+mod memory;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Frame;
+
+pub use located::{Fragmentation, LocateWay, Located, LocatedSite, Survival};
+pub use memory::{Figures, MappingChange, MappingClass, Sample};
 
 /// What the rounds came to. The order is the order of the report: worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,60 +87,14 @@ impl Reason {
     }
 }
 
-/// The memory of one process after one round: a line of `samples.jsonl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Figures {
-    /// Resident set.
-    pub resident: u64,
-    /// Proportional share of the resident set.
-    pub proportional: u64,
-    /// Private and unchanged since it was read from its file.
-    pub private_clean: u64,
-    /// Private and changed.
-    pub private_dirty: u64,
-    /// Of no file, or changed since it was read from one. Unlike the two private figures it does not change when
-    /// another process that shares pages comes or goes.
-    #[serde(default)]
-    pub anonymous: u64,
-    /// Swapped out.
-    pub swap: u64,
-    /// Given back lazily (`MADV_FREE`): still resident, though free.
-    pub lazy_free: u64,
-    /// Of anonymous huge pages.
-    pub huge: u64,
-    /// Number of mappings.
-    pub mappings: u64,
-    /// Number of threads.
-    pub threads: u64,
-    /// Number of open descriptors.
-    pub descriptors: u64,
-}
-
-impl Figures {
-    /// Resident memory that counts: with what is swapped out, without what is free but not yet taken back.
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.resident.saturating_add(self.swap).saturating_sub(self.lazy_free)
-    }
-
-    /// Memory of its own that counts, by the same rule: the anonymous pages. Those that a forked child still shares
-    /// with its parent are in it from the start, so that it does not change when the other one ends.
-    #[must_use]
-    pub fn held_privately(&self) -> u64 {
-        self.anonymous.saturating_add(self.swap).saturating_sub(self.lazy_free)
-    }
-}
-
-/// What one process held after one round.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The round, from 1; 0 is before the first.
-    pub round: u32,
-    /// When: seconds since the run began.
-    pub seconds: f64,
-    /// What it held.
-    #[serde(flatten)]
-    pub figures: Figures,
+/// What series of figures a judgement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// [`Figures::held_privately`]
+    Private,
+    /// [`Figures::held`]
+    Resident,
 }
 
 impl Measure {
@@ -146,16 +106,6 @@ impl Measure {
             Measure::Resident => "resident memory",
         }
     }
-}
-
-/// What series of figures a judgement is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Measure {
-    /// [`Figures::held_privately`]
-    Private,
-    /// [`Figures::held`]
-    Resident,
 }
 
 /// What a series of figures shows.
@@ -187,64 +137,6 @@ pub struct Judgement {
     pub looks: Vec<(u32, Verdict)>,
 }
 
-/// What a mapping is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MappingClass {
-    /// The heap that grows by `brk`.
-    Heap,
-    /// A heap of glibc's for threads.
-    Arena,
-    /// The stack of a thread, the main one's too.
-    ThreadStack,
-    /// Private memory of a file: code, data.
-    File,
-    /// Shared memory, with or without a file.
-    Shared,
-    /// Anonymous memory with a name (`PR_SET_VMA_ANON_NAME`).
-    Named,
-    /// Anonymous memory without a name: big blocks, other allocators' heaps.
-    Anonymous,
-    /// The kernel's own: `[vdso]` and the like.
-    Kernel,
-}
-
-impl MappingClass {
-    /// The words for it.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            MappingClass::Heap => "heap",
-            MappingClass::Arena => "glibc arena",
-            MappingClass::ThreadStack => "thread stack",
-            MappingClass::File => "file",
-            MappingClass::Shared => "shared",
-            MappingClass::Named => "named",
-            MappingClass::Anonymous => "anonymous",
-            MappingClass::Kernel => "kernel",
-        }
-    }
-}
-
-/// One mapping in which start and end of the run differ.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MappingChange {
-    /// First address (of the end's mapping, where there is one).
-    pub start: u64,
-    /// First address behind it.
-    pub end: u64,
-    /// What it is used for.
-    pub class: MappingClass,
-    /// File or name; empty for none.
-    pub name: String,
-    /// Size before and after; 0 where it was not there.
-    pub size: [u64; 2],
-    /// Resident before and after.
-    pub resident: [u64; 2],
-    /// Private and changed, before and after.
-    pub private_dirty: [u64; 2],
-}
-
 /// What part a process plays in the trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -253,6 +145,17 @@ pub enum Role {
     Target,
     /// Named by `--also`.
     Also,
+}
+
+impl Role {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Target => "target",
+            Role::Also => "also",
+        }
+    }
 }
 
 /// A process that was watched.
@@ -292,143 +195,6 @@ impl Process {
     pub fn decisive(&self) -> Option<&Judgement> {
         self.judgements.iter().min_by_key(|judgement| judgement.verdict)
     }
-}
-
-impl Role {
-    /// The word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Role::Target => "target",
-            Role::Also => "also",
-        }
-    }
-}
-
-/// How the agent, or something in its stead, saw the blocks of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LocateWay {
-    /// The agent was loaded with the program.
-    Preload,
-    /// The agent was loaded into the running process at a safe point.
-    Attach,
-    /// Probes of the kernel in the allocator's functions, with copies of the stack.
-    Uprobes,
-}
-
-impl LocateWay {
-    /// The words for it.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            LocateWay::Preload => "by the agent, loaded with the program",
-            LocateWay::Attach => "by the agent, loaded into the running process",
-            LocateWay::Uprobes => "by uprobes, from outside",
-        }
-    }
-}
-
-/// How the blocks of a site behave over the rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Survival {
-    /// Blocks of old rounds live as those of new rounds do: a leak.
-    Leaking,
-    /// Unreachable: nothing points to them any more. A leak whatever their number.
-    Lost,
-    /// Some live, none was freed so far: a cache that is not full yet looks like this.
-    NeverFreed,
-    /// Old blocks go as new ones come.
-    Turnover,
-}
-
-impl Survival {
-    /// The words for it.
-    #[must_use]
-    pub fn words(self) -> &'static str {
-        match self {
-            Survival::Leaking => "leaking",
-            Survival::Lost => "lost",
-            Survival::NeverFreed => "never freed so far",
-            Survival::Turnover => "turnover",
-        }
-    }
-}
-
-/// The live blocks of one allocation site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LocatedSite {
-    /// Site id.
-    pub site: String,
-    /// How its blocks behave.
-    pub survival: Survival,
-    /// Blocks alive at the end that were allocated in the rounds followed.
-    pub blocks: u64,
-    /// Bytes of them, as asked for.
-    pub bytes: u64,
-    /// Rounds of which at least one block is alive.
-    pub rounds_with: u32,
-    /// Rounds followed.
-    pub rounds: u32,
-    /// Living blocks by the round they were allocated in, from the first round followed.
-    pub by_round: Vec<u64>,
-    /// Blocks that nothing points to any more; absent if nobody looked.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub unreachable: Option<u64>,
-    /// Lowest and highest address of a living block.
-    pub addresses: [u64; 2],
-    /// The call stack that allocates, innermost first.
-    pub stack: Vec<Frame>,
-}
-
-/// What of the growth is live blocks, and what the allocator holds beyond them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fragmentation {
-    /// Growth of private memory over the rounds followed.
-    pub private_growth: i64,
-    /// Growth of live blocks: allocated minus freed, those from before freed since counted too.
-    pub live_growth: i64,
-}
-
-impl Fragmentation {
-    /// What the allocator holds beyond live blocks, of what was added in the rounds followed.
-    #[must_use]
-    pub fn held(&self) -> i64 {
-        self.private_growth - self.live_growth
-    }
-}
-
-/// What following the blocks of one process showed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Located {
-    /// The process.
-    pub pid: i32,
-    /// Its name.
-    pub name: String,
-    /// How its blocks were seen.
-    pub way: LocateWay,
-    /// The allocator: a library's file name, or the program's that has it linked in.
-    pub allocator: String,
-    /// Rounds followed.
-    pub rounds: u32,
-    /// Mean bytes between two blocks followed; absent if each was.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub sampled: Option<u64>,
-    /// For how long the target stood still when the agent came in, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub stopped_ms: Option<f64>,
-    /// Sites with living blocks, worst first.
-    pub sites: Vec<LocatedSite>,
-    /// Live blocks against what the allocator holds.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub fragmentation: Option<Fragmentation>,
-    /// Blocks freed that were allocated before anybody looked, and their bytes.
-    pub freed_from_before: [u64; 2],
-    /// Allocations that were seen but could not be kept; 0 means that the count is complete.
-    pub dropped: u64,
-    /// What this way can't see, and what stays in the process: each is a sentence.
-    pub notes: Vec<String>,
 }
 
 /// What kind of finding one is.

@@ -12,6 +12,13 @@ fn is_bidirectional(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// A command line as it can be typed again in a shell.
+#[must_use]
+pub fn command_line(words: &[String]) -> String {
+    // What has a NUL in it can't be typed at all.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
 /// A count with its noun.
 #[must_use]
 pub fn plural(count: u64, noun: &str) -> String {
@@ -127,6 +134,13 @@ pub fn rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_line_can_be_typed_again() {
+        let words = ["memtrial", "stress", "--probe", "ask | grep -q 'yes'"].map(str::to_owned);
+        assert_eq!(command_line(&words), r#"memtrial stress --probe "ask | grep -q 'yes'""#);
+        assert_eq!(command_line(&["a\0b".to_owned()]), "a\0b");
+    }
 
     #[test]
     fn numbers_are_easy_to_read() {

@@ -74,9 +74,7 @@ mod tests {
                 if level == 0 { "S_".to_owned() } else { format!("S{}_", (b'0' + level as u8 % 10) as char) };
             name.push_str(&format!("St4pairI{previous}{previous}E"));
         }
-        let started = std::time::Instant::now();
-        demangle(&name);
-        assert!(started.elapsed().as_secs() < 5);
+        assert_eq!(demangle(&name), name);
     }
 
     proptest::proptest! {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the kernel adds to the path of a file that was removed.
 const DELETED: &[u8] = b" (deleted)";
@@ -31,14 +31,19 @@ impl Mapping {
 
     /// The name of its file, also of one that was removed since.
     pub fn file_name(&self) -> Option<&OsStr> {
-        let name = self.path.file_name()?.as_bytes();
-        Some(OsStr::from_bytes(name.strip_suffix(DELETED).unwrap_or(name)))
+        file_name(&self.path)
     }
 
     /// Whether its file was removed since.
     pub fn is_deleted(&self) -> bool {
         self.path.as_os_str().as_bytes().ends_with(DELETED)
     }
+}
+
+/// The file name of a path in a memory map, also of a file that was removed since.
+pub fn file_name(mapped: &Path) -> Option<&OsStr> {
+    let name = mapped.file_name()?.as_bytes();
+    Some(OsStr::from_bytes(name.strip_suffix(DELETED).unwrap_or(name)))
 }
 
 /// Parses `/proc/PID/maps`. Lines that make no sense are left out.
@@ -78,7 +83,6 @@ fn hexadecimal(digits: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::path::Path;
 
     #[test]
     fn every_kind_of_line_is_understood() {

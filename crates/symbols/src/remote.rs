@@ -8,7 +8,7 @@ use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, MayAllocateDuringUnwind, Module, Unwinder};
 
 use crate::image::{Image, PF_X, PT_LOAD, Segment};
-pub use crate::maps::{Mapping, parse_maps};
+pub use crate::maps::{Mapping, file_name, parse_maps};
 
 /// The registers of an x86-64 thread that unwinding starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

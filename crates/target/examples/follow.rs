@@ -12,7 +12,6 @@ use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::atomic::Ordering;
 
 use memtrial_target::memory::{Setup, SharedMemory};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{CONTROL_VARIABLE, mode};
 
 const USAGE: &str = "usage: follow AGENT BYTES COMMAND [ARGUMENT...]";
@@ -41,15 +40,7 @@ fn follow(agent: &OsString, sample: u64, command: &[OsString]) -> std::io::Resul
         return Err(std::io::Error::other(USAGE));
     };
     let path = std::env::temp_dir().join(format!("memtrial-follow-{}", std::process::id()));
-    let setup = Setup {
-        mode: mode::FOLLOW,
-        fault: Fault::Once,
-        anchor: (0, 0),
-        follow: &[],
-        write_limit: 0,
-        data_limit: 0,
-    };
-    let mut memory = SharedMemory::create(&path, &setup)?;
+    let mut memory = SharedMemory::create(&path, &Setup::of(mode::FOLLOW))?;
     memory.set_sample(sample);
     memory.control().round.store(1, Ordering::Release);
     let status =

@@ -100,6 +100,22 @@ unsafe fn open<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// The same, again and again if a signal comes meanwhile: the verifier gives up then, though there may be no handler
+/// (`EAGAIN`; `do_check` in the kernel's `kernel/bpf/verifier.c`).
+///
+/// # Safety
+/// As for [`call`].
+unsafe fn open_undisturbed<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
+    let mut loads = 1;
+    loop {
+        // SAFETY: the caller vouches for the attributes.
+        match unsafe { open(command, attributes) } {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && loads < MOST_LOADS => loads += 1,
+            done => return done,
+        }
+    }
+}
+
 /// Makes a map: one of [`map`].
 pub fn create_map(
     kind: u32,
@@ -124,6 +140,9 @@ pub fn update(map: BorrowedFd, key: u32, value: u32) -> io::Result<()> {
     // SAFETY: they are of this command, and both pointers are to values of 4 bytes, as the map has them.
     unsafe { call(MAP_UPDATE_ELEM, &attributes) }.map(drop)
 }
+
+/// How often a program is loaded at most, until no signal comes meanwhile.
+const MOST_LOADS: u32 = 100;
 
 /// What a program is to be attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +170,7 @@ pub fn load(code: &[u64], purpose: Use) -> io::Result<OwnedFd> {
         attributes.attach_type = TRACE_UPROBE_MULTI;
     }
     // SAFETY: they are of this command; code and license live until it returns, and the license ends in a NUL.
-    let error = match unsafe { open(PROG_LOAD, &attributes) } {
+    let error = match unsafe { open_undisturbed(PROG_LOAD, &attributes) } {
         Err(error)
             if error.raw_os_error() == Some(libc::EINVAL) || error.raw_os_error() == Some(libc::EACCES) =>
         {
@@ -164,7 +183,7 @@ pub fn load(code: &[u64], purpose: Use) -> io::Result<OwnedFd> {
     attributes.log_size = log.len() as u32;
     attributes.log = log.as_mut_ptr() as u64;
     // SAFETY: as above; the log has as many bytes as told.
-    match unsafe { open(PROG_LOAD, &attributes) } {
+    match unsafe { open_undisturbed(PROG_LOAD, &attributes) } {
         Ok(program) => Ok(program),
         Err(_) => {
             let text: Vec<u8> = log.into_iter().take_while(|byte| *byte != 0).collect();

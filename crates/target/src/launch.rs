@@ -149,9 +149,7 @@ impl Started {
     /// # Errors
     /// When the program can't be run.
     pub fn go(&self) -> Result<(), LaunchError> {
-        let word = READY.to_ne_bytes();
-        // SAFETY: the bytes live; the channel is ours.
-        unsafe { libc::send(self.channel.as_raw_fd(), word.as_ptr().cast(), 8, libc::MSG_NOSIGNAL) };
+        let _ = descriptors::send(self.channel.as_raw_fd(), &READY.to_ne_bytes(), None);
         // The channel closes when the program runs; a word on it says that it does not.
         match receive(&self.channel) {
             Ok((failure, _)) => Err(decode(failure)),

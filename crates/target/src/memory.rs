@@ -31,6 +31,21 @@ pub struct Setup<'a> {
     pub data_limit: u64,
 }
 
+impl Setup<'_> {
+    /// For this mode, with nothing that is to fail: only the first program, and no limits.
+    #[must_use]
+    pub fn of(mode: u32) -> Setup<'static> {
+        Setup {
+            mode,
+            fault: Fault::Once,
+            anchor: (0, 0),
+            follow: &[],
+            write_limit: u64::MAX,
+            data_limit: u64::MAX,
+        }
+    }
+}
+
 /// What the agent is told about events, for [`memtrial_wire::layout::mode::TRACE`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events {
@@ -380,14 +395,7 @@ mod tests {
     use memtrial_wire::layout::mode;
 
     fn setup() -> Setup<'static> {
-        Setup {
-            mode: mode::CENSUS,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &[],
-            write_limit: 1,
-            data_limit: 1,
-        }
+        Setup::of(mode::CENSUS)
     }
 
     #[test]

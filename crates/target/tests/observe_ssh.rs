@@ -1,14 +1,17 @@
 //! Looking at processes through a real ssh server on loopback, by a copy of the program and by the shell: both must
 //! see what is seen from here.
 
+mod blocked;
 mod sshd;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use blocked::wait_until_blocked;
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::observe::{
     ActionEnd, Area, Here, Identity, ObserveError, Place, Reading, There, Way, settled,
@@ -71,12 +74,17 @@ impl Drop for Ended {
 /// Waits until a file is there, and reads the process from it.
 fn process_in(path: &Path) -> Identity {
     loop {
-        let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(identity) = pid.and_then(|pid| Here::new(quiet()).identity(pid).ok()) {
+        if let Some(identity) = process_so_far_in(path) {
             return identity;
         }
         pause();
     }
+}
+
+/// The process whose id a file has, if it is there and lives.
+fn process_so_far_in(path: &Path) -> Option<Identity> {
+    let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+    pid.and_then(|pid| Here::new(quiet()).identity(pid).ok())
 }
 
 /// Without what other processes have a part in, which come and go.
@@ -91,22 +99,26 @@ fn own_areas(areas: Vec<Area>) -> Vec<Area> {
 #[test]
 fn both_ways_see_what_is_seen_from_here() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("a long (name) of it");
+    // A name that no other process of tests on this machine has.
+    let name = format!("a (n) {:07} of it", std::process::id());
+    let file = folder.path().join(&name);
     // By another process: what this one has open for writing, children of other tests have too, and can't be run.
     assert!(Command::new("cp").arg("/bin/sleep").arg(&file).status().expect("there is cp").success());
     let sleep = Ended::start(file.to_str().expect("a path"), &["600"]);
     let shell = Ended::start("/bin/sh", &["-c", "sleep 600 & sleep 600 & wait"]);
     let mut here = Here::new(quiet());
-    while here.named("a long (name) of it").expect("a list").is_empty()
+    while here.named(&name).expect("a list").is_empty()
         || here.tree(shell.pid()).expect("it is there").len() < 3
     {
         pause();
     }
+    // Until then it still makes room for itself.
+    wait_until_blocked(sleep.pid());
     both_ways(|_, mut there| {
         assert_eq!(there.host(), Some(HOST));
         let identity = here_again().identity(sleep.pid()).expect("it is there");
         assert_eq!(there.identity(sleep.pid()).expect("it is there"), identity);
-        for name in ["a long (name) of it", "a long (name) o"] {
+        for name in [&name[..], &name[..15]] {
             assert_eq!(there.named(name).expect("a list"), std::slice::from_ref(&identity));
         }
         assert_eq!(there.named("no process is called so").expect("a list"), []);
@@ -121,7 +133,7 @@ fn both_ways_see_what_is_seen_from_here() {
         assert_eq!(own(settled(&mut there, &identity, &quiet()).expect("it is ours")), expected);
         let areas = own_areas(there.areas(&identity).expect("it is ours"));
         assert_eq!(areas, own_areas(here_again().areas(&identity).expect("it is ours")));
-        assert!(areas.iter().any(|area| area.path.ends_with("a long (name) of it")));
+        assert!(areas.iter().any(|area| area.path.ends_with(&name)));
     });
 }
 
@@ -190,20 +202,45 @@ fn stubborn(folder: &Path) -> (String, [PathBuf; 3]) {
     (command, files)
 }
 
+/// Runs [`stubborn`] to a limit at which all of its processes are there, however slow the machine; then none lives.
+fn is_ended_at_its_limit(there: &mut There) {
+    let mut limit = Duration::from_secs(2);
+    loop {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (command, files) = stubborn(folder.path());
+        let running = AtomicBool::new(true);
+        let (ran, begun) = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut found = [None, None, None];
+                while running.load(Ordering::Relaxed) && found.iter().any(Option::is_none) {
+                    found = files.each_ref().map(|file| process_so_far_in(file));
+                    pause();
+                }
+                found
+            });
+            let ran = there.run(&command, limit);
+            running.store(false, Ordering::Relaxed);
+            (ran, waiting.join().expect("it only looks"))
+        });
+        let (end, text) = ran.expect("connected");
+        assert_eq!(end, ActionEnd::TimedOut);
+        for process in begun.iter().flatten() {
+            assert!(here_again().reading(process).is_err(), "{process:?}");
+        }
+        if begun.iter().all(Option::is_some) {
+            // The shell of the action may say which of its children were killed.
+            assert!(text.starts_with("begun\n"), "{text}");
+            return;
+        }
+        limit *= 2;
+        assert!(limit < LONG, "they do not begin: {text}");
+    }
+}
+
 #[test]
 fn at_the_limit_nothing_of_an_action_lives_on_there() {
     both_ways(|_, mut there| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (command, files) = stubborn(folder.path());
-        let waiting = std::thread::spawn(move || files.map(|file| process_in(&file)));
-        // As long as it takes for all of them to be there.
-        let (end, text) = there.run(&command, Duration::from_secs(5)).expect("connected");
-        assert_eq!(end, ActionEnd::TimedOut);
-        // The shell of the action may say which of its children were killed.
-        assert!(text.starts_with("begun\n"), "{text}");
-        for process in waiting.join().expect("all have begun in time") {
-            assert!(here_again().reading(&process).is_err(), "{process:?}");
-        }
+        is_ended_at_its_limit(&mut there);
         assert_eq!(
             there.run("echo again", LONG).expect("connected"),
             (ActionEnd::Exit(0), "again\n".to_owned())
@@ -351,7 +388,6 @@ fn what_can_not_be_run_there_is_replaced_by_the_shell() {
 
 #[test]
 fn any_shell_will_do() {
-    let folder = tempfile::tempdir().expect("a folder");
     for shell in ["dash", "bash", "bash --posix", "busybox sh", "mksh", "zsh --emulate sh"] {
         let name = shell.split(' ').next().unwrap_or_default();
         if !Command::new("which")
@@ -366,6 +402,7 @@ fn any_shell_will_do() {
         // In place of ssh, whose arguments it leaves alone.
         let ssh = ["/bin/sh", "-c", &format!("exec {shell}")].map(str::to_owned).to_vec();
         let sleep = Ended::start("/bin/sleep", &["600"]);
+        wait_until_blocked(sleep.pid());
         let mut there = There::connect_by(ssh.clone(), HOST, None, &quiet()).expect(shell);
         let identity = here_again().identity(sleep.pid()).expect("it is there");
         assert_eq!(there.identity(sleep.pid()).expect(shell).started, identity.started);
@@ -377,20 +414,10 @@ fn any_shell_will_do() {
         assert!(matches!(there.identity(i32::MAX), Err(ObserveError::Gone(_))));
         let (end, text) = there.run("echo \"a  b\"\necho c >&2; exit 9", LONG).expect(shell);
         assert_eq!((end, text.as_str()), (ActionEnd::Exit(9), "a  b\nc\n"), "{shell}");
-        let (command, files) = stubborn(folder.path());
-        let waiting = std::thread::spawn(move || files.map(|file| process_in(&file)));
-        let (end, text) = there.run(&command, Duration::from_secs(3)).expect(shell);
-        assert_eq!(end, ActionEnd::TimedOut, "{shell}");
-        assert!(text.starts_with("begun\n"), "{shell}: {text}");
-        for process in waiting.join().expect("all have begun in time") {
-            assert!(here_again().reading(&process).is_err(), "{shell}: {process:?}");
-        }
+        is_ended_at_its_limit(&mut there);
         drop(there);
         let copy = There::connect_by(ssh, HOST, Some(&copied()), &quiet()).expect(shell);
         assert_eq!(copy.way(), &Way::Copy, "{shell}");
-        for file in fs::read_dir(folder.path()).expect("a folder").flatten() {
-            fs::remove_file(file.path()).expect("removed");
-        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Calls of the allocator redirected to the agent in a running process, and put back.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use memtrial_symbols::allocator::Kind;
-use memtrial_symbols::remote::parse_maps;
+use memtrial_symbols::remote::{Mapping, parse_maps};
 use memtrial_target::attach::{AttachError, Slots};
 use memtrial_wire::layout::{ANNOUNCED, REAL_FUNCTIONS};
+
+use crate::census::AGENT_FILE;
 
 /// How the files in the scratch folder begin in which redirected calls are kept, for whoever has to put them back.
 const KEPT_SLOTS: &str = "slots-";
@@ -41,7 +44,7 @@ const OPERATORS: [(&str, &str); 8] = [
     ("_ZdaPvm", "free"),
 ];
 
-/// Redirects all calls of the allocator to the agent, whose library was loaded at `base`. They are kept in the scratch
+/// Redirects all calls of the allocator to the agent, the library that was loaded at `base`. They are kept in the scratch
 /// folder.
 ///
 /// # Errors
@@ -93,8 +96,19 @@ pub fn operators(pid: i32, agent: &Path) -> Result<Option<Slots>, AttachError> {
 /// Where the agent's library is loaded in a process: it is linked at address 0.
 #[must_use]
 pub fn base_of(pid: i32, agent: &Path) -> Option<u64> {
+    first_mapping(pid, |mapping| mapping.path == agent)
+}
+
+/// Whether the agent's library is loaded at `base` in a process.
+#[must_use]
+pub fn is_at(pid: i32, base: u64) -> bool {
+    let name = Some(OsStr::new(AGENT_FILE));
+    first_mapping(pid, |mapping| mapping.start == base && mapping.file_name() == name).is_some()
+}
+
+fn first_mapping(pid: i32, is_it: impl Fn(&Mapping) -> bool) -> Option<u64> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let first = parse_maps(&maps).into_iter().find(|mapping| mapping.path == agent && mapping.offset == 0);
+    let first = parse_maps(&maps).into_iter().find(|mapping| mapping.offset == 0 && is_it(mapping));
     first.map(|mapping| mapping.start)
 }
 
@@ -113,15 +127,16 @@ fn kept(pid: i32, scratch: &Path) -> PathBuf {
     scratch.join(format!("{KEPT_SLOTS}{pid}"))
 }
 
-/// Puts back all calls that are kept in the scratch folder of a run that was killed; returns in which processes.
-#[must_use]
-pub fn put_back(scratch: &Path) -> Vec<i32> {
+/// Puts back all calls that are kept in the scratch folder of a run that was killed; returns in which processes, and the
+/// agent's library there, with what the loader added to its addresses.
+pub fn put_back(scratch: &Path) -> Vec<(i32, PathBuf, u64)> {
     let mut processes = Vec::new();
     for entry in std::fs::read_dir(scratch).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(KEPT_SLOTS)
             && let Some(slots) = Slots::kept(&entry.path())
         {
-            processes.push(slots.pid());
+            let (library, base) = slots.library();
+            processes.push((slots.pid(), library.to_path_buf(), base));
             let _ = slots.remove();
         }
     }

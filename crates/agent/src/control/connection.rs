@@ -50,6 +50,11 @@ impl Connection {
         Some(Connection { socket, memory, input: Input::new(buffer), unsent: (0, 0), ending: false })
     }
 
+    /// Its descriptor.
+    pub fn socket(&self) -> u64 {
+        self.socket
+    }
+
     /// Its descriptor, and what it waits for.
     pub fn waits_for(&self) -> (i32, i16) {
         (self.socket as i32, if self.unsent.0 < self.unsent.1 { POLLOUT } else { POLLIN })

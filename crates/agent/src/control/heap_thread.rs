@@ -5,7 +5,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use memtrial_load::command::{Command, Fault};
 use memtrial_load::load::Load;
@@ -39,6 +39,9 @@ const ANSWERED: u32 = 2;
 /// Whose turn it is.
 static TURN: AtomicU32 = AtomicU32::new(IDLE);
 
+/// Whether nobody waits any more for what is being carried out.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
+
 /// What is asked, and what is answered.
 struct Desk(UnsafeCell<(Option<Job>, Result<(), Fault>)>);
 
@@ -49,6 +52,9 @@ static DESK: Desk = Desk(UnsafeCell::new((None, Ok(()))));
 
 /// The load, while there is one.
 static LOAD: AtomicPtr<Load<Process>> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Nanoseconds between two looks whether somebody waits.
+const BETWEEN_LOOKS: u64 = 100_000_000;
 
 /// Room for the load.
 const ROOM: usize = Load::<Process>::BYTES.next_multiple_of(4096);
@@ -64,11 +70,21 @@ pub fn begin() -> bool {
     ask(Job::Begin).is_ok()
 }
 
-/// Has it carry a command out.
-pub fn carry_out(command: Command<'_>, to: &mut Writer<'_>) -> Result<(), Fault> {
+/// Has it carry a command out, for as long as `is_awaited` says that somebody waits for it.
+pub fn carry_out(
+    command: Command<'_>,
+    to: &mut Writer<'_>,
+    is_awaited: impl Fn() -> bool,
+) -> Result<(), Fault> {
     // SAFETY: only the lifetime changes: this thread waits, and so keeps what the command refers to, until it is done.
     let command = unsafe { core::mem::transmute::<Command<'_>, Command<'static>>(command) };
-    ask(Job::Carry(command, core::ptr::from_mut(to).cast()))
+    let job = Job::Carry(command, core::ptr::from_mut(to).cast());
+    ask_while(job, || ABANDONED.store(!is_awaited(), Ordering::Relaxed))
+}
+
+/// Whether nobody waits any more for what is being carried out.
+pub fn is_abandoned() -> bool {
+    ABANDONED.load(Ordering::Relaxed)
 }
 
 /// Has it free everything and end.
@@ -77,10 +93,23 @@ pub fn end() {
 }
 
 fn ask(job: Job) -> Result<(), Fault> {
+    ask_while(job, || ())
+}
+
+/// Asks, and looks around from time to time while the heap thread works.
+fn ask_while(job: Job, look: impl Fn()) -> Result<(), Fault> {
+    ABANDONED.store(false, Ordering::Relaxed);
     // SAFETY: nobody has asked: the desk is the control thread's.
     unsafe { (*DESK.0.get()).0 = Some(job) };
     pass_turn(ASKED);
-    await_turn(ANSWERED);
+    loop {
+        let turn = TURN.load(Ordering::Acquire);
+        if turn == ANSWERED {
+            break;
+        }
+        system::futex_wait_until(&TURN, turn, system::monotonic() + BETWEEN_LOOKS);
+        look();
+    }
     // SAFETY: the heap thread has answered: the desk is the control thread's again.
     let answer = unsafe { (*DESK.0.get()).1 };
     TURN.store(IDLE, Ordering::Release);

@@ -48,10 +48,16 @@ pub fn begin(path: &[u8]) -> u64 {
     let started =
         kept && Spawner::find().is_some_and(|spawner| spawner.spawn(run_heap_thread, core::ptr::null_mut()));
     if !started {
-        SERVING.store(0, Ordering::Release);
+        stop_serving();
         return refusal::NO_THREAD;
     }
     0
+}
+
+/// Nobody answers in this process any more, and the next trial may have the agent.
+fn stop_serving() {
+    SERVING.store(0, Ordering::Release);
+    start::vacate();
 }
 
 /// # Safety
@@ -74,14 +80,14 @@ extern "C" fn run_heap_thread(_: *mut c_void) -> *mut c_void {
     thread::while_busy(|| {
         system::name_thread(b"memtrial-heap\0");
         let (Some(shared), Some(spawner)) = (Shared::get(), Spawner::find()) else {
-            SERVING.store(0, Ordering::Release);
+            stop_serving();
             return;
         };
         if spawner.spawn(control_thread, core::ptr::null_mut()) {
             heap_thread::work(shared, spawner);
         } else {
             shared.control().serving.store(serving::NO_MEMORY, Ordering::Release);
-            SERVING.store(0, Ordering::Release);
+            stop_serving();
         }
     });
     core::ptr::null_mut()
@@ -97,7 +103,7 @@ extern "C" fn control_thread(_: *mut c_void) -> *mut c_void {
         shared.control().serving.store(outcome, Ordering::Release);
     }
     // The heap thread has ended before, or is about to, and uses nothing of ours any more.
-    SERVING.store(0, Ordering::Release);
+    stop_serving();
     core::ptr::null_mut()
 }
 

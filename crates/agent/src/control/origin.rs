@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 
 use memtrial_load::host::Surroundings;
 use memtrial_load::writer::Writer;
-use memtrial_wire::layout::{MAX_DEPTH, MODULES, SITES, unpack_frame};
+use memtrial_wire::layout::{MAX_DEPTH, MODULES, Module, SITES, unpack_frame};
 use memtrial_wire::live::{ALIVE, Block, FREED};
 
 use crate::memory::Shared;
@@ -90,7 +90,28 @@ fn write_suspect(shared: Shared, relation: &str, address: u64, block: Block, to:
     to.end_object();
 }
 
-/// A stack as a list of texts, innermost frame first: the path of the module, and the offset in it.
+/// The modules that frames may be in, each with its path and build id.
+pub fn write_modules(shared: Shared, to: &mut Writer<'_>) {
+    let known = |module: &&Module| module.identity.load(Ordering::Acquire) != 0;
+    for module in shared.modules().iter().filter(known) {
+        to.begin_object();
+        to.name("path");
+        to.text(path_of(module));
+        to.name("build_id");
+        let length = module.build_id_len.load(Ordering::Relaxed) as usize;
+        to.hex(module.build_id.get(..length).unwrap_or_default());
+        to.end_object();
+    }
+}
+
+fn path_of(module: &Module) -> &str {
+    let length = module.path_len.load(Ordering::Relaxed) as usize;
+    let path = module.path.get(..length).unwrap_or_default();
+    core::str::from_utf8(path).unwrap_or("?")
+}
+
+/// A stack as a list of texts, innermost frame first: the path of the module, and the offset in it; in no module, the
+/// address.
 fn write_stack(shared: Shared, site: Option<usize>, to: &mut Writer<'_>) {
     to.begin_array();
     if let Some(site) = site.filter(|index| *index < SITES).and_then(|index| shared.sites().get(index)) {
@@ -99,12 +120,10 @@ fn write_stack(shared: Shared, site: Option<usize>, to: &mut Writer<'_>) {
         let frames = shared.frames().get(at..at.saturating_add(depth)).unwrap_or_default();
         for frame in frames {
             let (module, offset) = unpack_frame(frame.load(Ordering::Relaxed));
-            let module = shared.modules().get(module as usize).filter(|_| (module as usize) < MODULES);
-            let path = module.map_or(&b"?"[..], |module| {
-                let length = module.path_len.load(Ordering::Relaxed) as usize;
-                module.path.get(..length).unwrap_or_default()
-            });
-            to.texts_with_address(core::str::from_utf8(path).unwrap_or("?"), "+", offset);
+            match shared.modules().get(module as usize).filter(|_| (module as usize) < MODULES) {
+                Some(module) => to.texts_with_address(path_of(module), "+", offset),
+                None => to.address(offset),
+            }
         }
     }
     to.end_array();

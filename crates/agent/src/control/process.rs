@@ -65,6 +65,10 @@ impl Host for Process {
         system::futex_wake(word);
     }
 
+    fn is_abandoned(&self) -> bool {
+        heap_thread::is_abandoned()
+    }
+
     fn stack(&self) -> u32 {
         origin::here()
     }
@@ -75,6 +79,10 @@ impl Host for Process {
 
     fn describe(&self, stack: u32, offset: u64, surroundings: &Surroundings, to: &mut Writer<'_>) {
         origin::describe(self.shared, stack, offset, surroundings, to);
+    }
+
+    fn modules(&self, to: &mut Writer<'_>) {
+        origin::write_modules(self.shared, to);
     }
 
     fn status(&self, to: &mut Writer<'_>) {

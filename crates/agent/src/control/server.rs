@@ -101,12 +101,13 @@ impl Server {
     fn serve_client(&mut self, place: usize) -> State {
         let Server { clients, leaving, .. } = self;
         let Some(client) = clients[place].as_mut() else { return State::Open };
+        let socket = client.socket();
         let state = client.go_on(&mut |command, to| {
             if *leaving {
                 return Err(Fault::Leaving);
             }
             *leaving = command == Command::Leave;
-            heap_thread::carry_out(command, to)
+            heap_thread::carry_out(command, to, || !sockets::is_closed(socket))
         });
         if state == State::Over
             && let Some(client) = clients[place].take()

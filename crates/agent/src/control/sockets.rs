@@ -114,6 +114,17 @@ pub fn accept(listener: u64) -> Result<u64, Errno> {
     system::accept(listener, NONBLOCK_CLOEXEC)
 }
 
+/// Whether the other end of a connection is closed, not only done with sending.
+pub fn is_closed(socket: u64) -> bool {
+    const POLLHUP: c_short = 16;
+    let mut polled = Polled { fd: socket as i32, events: 0, came: 0 };
+    // SAFETY: one of them.
+    let looked = unsafe { system::poll(&raw mut polled as u64, 1, true) };
+    // SAFETY: the kernel may have written to it.
+    let polled = unsafe { (&raw const polled).read_volatile() };
+    looked.is_ok() && polled.came & POLLHUP != 0
+}
+
 /// The user at the other end of a connection; of a listening socket, its maker.
 pub fn peer_user(socket: u64) -> Option<u32> {
     // `struct ucred`: process, user, group.

@@ -4,8 +4,38 @@ use memtrial_wire::line::Line;
 use memtrial_wire::recording::MAX_TEXT;
 
 use super::Argument;
-use super::generated::{FORMATS, Kind, NAMES, Piece};
+use super::generated::{FORMATS, NAMES};
 use crate::files;
+
+/// A part of an event's format.
+#[derive(Clone, Copy)]
+pub enum Piece {
+    /// What is printed as it stands.
+    Text(&'static str),
+    /// An argument, counted from 0.
+    Value {
+        /// Which.
+        argument: u8,
+        /// As what.
+        kind: Kind,
+    },
+}
+
+/// As what an argument is printed.
+#[allow(dead_code, reason = "the events there are need not print in every way")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A decimal number, with its sign if it has one.
+    Decimal,
+    /// A hexadecimal number.
+    Hex,
+    /// A hexadecimal number with `0x`; 0 without.
+    HexPrefixed,
+    /// An address: `0x` and hexadecimal; `(nil)` for NULL.
+    Pointer,
+    /// A text; `(null)` for NULL.
+    Text,
+}
 
 /// Room for a line. It must fit on the smallest stack that a thread or a signal handler may have, and into a pipe in one piece.
 pub const LINE: usize = 1400;

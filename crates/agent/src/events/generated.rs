@@ -3,67 +3,9 @@
 //! Made of crates/events/memory.events by `cargo run -p memtrial-events --bin generate`.
 #![allow(dead_code, reason = "not all of it has a use in every build")]
 
+use super::format::{Kind, Piece};
+use super::probe::probe;
 use super::{Argument, tell};
-
-/// A part of an event's format.
-#[derive(Clone, Copy)]
-pub enum Piece {
-    /// What is printed as it stands.
-    Text(&'static str),
-    /// An argument, counted from 0.
-    Value {
-        /// Which.
-        argument: u8,
-        /// As what.
-        kind: Kind,
-    },
-}
-
-/// As what an argument is printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A decimal number, with its sign if it has one.
-    Decimal,
-    /// A hexadecimal number.
-    Hex,
-    /// A hexadecimal number with `0x`; 0 without.
-    HexPrefixed,
-    /// An address: `0x` and hexadecimal; `(nil)` for NULL.
-    Pointer,
-    /// A text; `(null)` for NULL.
-    Text,
-}
-
-/// A static probe: a function that does nothing, and a note that says where it is and what its arguments are. Its nop is
-/// one of a byte, and there is no semaphore: kernels and linkers have made others fail.
-macro_rules! probe {
-    ($probe:ident, $name:literal, $arguments:literal, ($($type:ty),*)) => {
-        #[unsafe(naked)]
-        extern "C" fn $probe($(_: $type),*) {
-            core::arch::naked_asm!(
-                "990: nop",
-                "ret",
-                ".pushsection .note.stapsdt, \"?\", \"note\"",
-                ".balign 4",
-                ".4byte 992f - 991f, 994f - 993f, 3",
-                "991: .asciz \"stapsdt\"",
-                "992: .balign 4",
-                "993: .8byte 990b, _.stapsdt.base, 0",
-                concat!(".asciz \"memtrial\", \"", $name, "\", \"", $arguments, "\""),
-                "994: .balign 4",
-                ".popsection",
-                ".ifndef _.stapsdt.base",
-                ".pushsection .stapsdt.base, \"aGR\", \"progbits\", .stapsdt.base, comdat",
-                ".weak _.stapsdt.base",
-                ".hidden _.stapsdt.base",
-                "_.stapsdt.base: .space 1",
-                ".size _.stapsdt.base, 1",
-                ".popsection",
-                ".endif",
-            )
-        }
-    };
-}
 
 /// How many events there are.
 pub const COUNT: usize = 14;
@@ -71,7 +13,7 @@ pub const COUNT: usize = 14;
 /// Number of [`alloc`].
 pub const ALLOC: u16 = 0;
 
-probe! { alloc_probe, "alloc", "8@%rdi 8@%rsi 8@%rdx 8@%rcx", (u64, u64, u64, u64) }
+probe! { alloc_probe, "memtrial", "alloc", "8@%rdi 8@%rsi 8@%rdx 8@%rcx", (u64, u64, u64, u64) }
 
 /// A block was allocated; alignment is 0 where none was asked for.
 pub fn alloc(bytes: u64, alignment: u64, block: u64, caller: u64) {
@@ -90,7 +32,7 @@ pub fn alloc(bytes: u64, alignment: u64, block: u64, caller: u64) {
 /// Number of [`free`].
 pub const FREE: u16 = 1;
 
-probe! { free_probe, "free", "8@%rdi 8@%rsi", (u64, u64) }
+probe! { free_probe, "memtrial", "free", "8@%rdi 8@%rsi", (u64, u64) }
 
 /// A block is about to be freed.
 pub fn free(block: u64, caller: u64) {
@@ -101,7 +43,7 @@ pub fn free(block: u64, caller: u64) {
 /// Number of [`realloc`].
 pub const REALLOC: u16 = 2;
 
-probe! { realloc_probe, "realloc", "8@%rdi 8@%rsi 8@%rdx 8@%rcx", (u64, u64, u64, u64) }
+probe! { realloc_probe, "memtrial", "realloc", "8@%rdi 8@%rsi 8@%rdx 8@%rcx", (u64, u64, u64, u64) }
 
 /// A block was resized; it may have moved. A block that was NULL is an alloc, one resized to nothing a free.
 pub fn realloc(old: u64, bytes: u64, block: u64, caller: u64) {
@@ -120,7 +62,7 @@ pub fn realloc(old: u64, bytes: u64, block: u64, caller: u64) {
 /// Number of [`fail`].
 pub const FAIL: u16 = 3;
 
-probe! { fail_probe, "fail", "8@%rdi 8@%rsi", (u64, u64) }
+probe! { fail_probe, "memtrial", "fail", "8@%rdi 8@%rsi", (u64, u64) }
 
 /// An allocation returned no memory.
 pub fn fail(bytes: u64, caller: u64) {
@@ -131,7 +73,7 @@ pub fn fail(bytes: u64, caller: u64) {
 /// Number of [`map`].
 pub const MAP: u16 = 4;
 
-probe! { map_probe, "map", "8@%rdi 8@%rsi -4@%edx -4@%ecx -4@%r8d 8@%r9", (u64, u64, i32, i32, i32, u64) }
+probe! { map_probe, "memtrial", "map", "8@%rdi 8@%rsi -4@%edx -4@%ecx -4@%r8d 8@%r9", (u64, u64, i32, i32, i32, u64) }
 
 /// Memory was mapped.
 pub fn map(mapping: u64, bytes: u64, protection: i32, flags: i32, fd: i32, caller: u64) {
@@ -152,7 +94,7 @@ pub fn map(mapping: u64, bytes: u64, protection: i32, flags: i32, fd: i32, calle
 /// Number of [`unmap`].
 pub const UNMAP: u16 = 5;
 
-probe! { unmap_probe, "unmap", "8@%rdi 8@%rsi 8@%rdx", (u64, u64, u64) }
+probe! { unmap_probe, "memtrial", "unmap", "8@%rdi 8@%rsi 8@%rdx", (u64, u64, u64) }
 
 /// Memory was unmapped.
 pub fn unmap(mapping: u64, bytes: u64, caller: u64) {
@@ -163,7 +105,7 @@ pub fn unmap(mapping: u64, bytes: u64, caller: u64) {
 /// Number of [`remap`].
 pub const REMAP: u16 = 6;
 
-probe! { remap_probe, "remap", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", (u64, u64, u64, u64, u64) }
+probe! { remap_probe, "memtrial", "remap", "8@%rdi 8@%rsi 8@%rdx 8@%rcx 8@%r8", (u64, u64, u64, u64, u64) }
 
 /// A mapping was resized; it may have moved.
 pub fn remap(old: u64, old_bytes: u64, mapping: u64, bytes: u64, caller: u64) {
@@ -183,7 +125,7 @@ pub fn remap(old: u64, old_bytes: u64, mapping: u64, bytes: u64, caller: u64) {
 /// Number of [`map_fail`].
 pub const MAP_FAIL: u16 = 7;
 
-probe! { map_fail_probe, "map_fail", "8@%rdi -4@%esi 8@%rdx", (u64, i32, u64) }
+probe! { map_fail_probe, "memtrial", "map_fail", "8@%rdi -4@%esi 8@%rdx", (u64, i32, u64) }
 
 /// A mapping failed.
 pub fn map_fail(bytes: u64, error: i32, caller: u64) {
@@ -194,7 +136,7 @@ pub fn map_fail(bytes: u64, error: i32, caller: u64) {
 /// Number of [`fork`].
 pub const FORK: u16 = 8;
 
-probe! { fork_probe, "fork", "-4@%edi", (i32) }
+probe! { fork_probe, "memtrial", "fork", "-4@%edi", (i32) }
 
 /// The process forked; told in the parent.
 pub fn fork(child: i32) {
@@ -205,7 +147,7 @@ pub fn fork(child: i32) {
 /// Number of [`exec`].
 pub const EXEC: u16 = 9;
 
-probe! { exec_probe, "exec", "8@%rdi", (*const u8) }
+probe! { exec_probe, "memtrial", "exec", "8@%rdi", (*const u8) }
 
 /// A program is about to be executed.
 ///
@@ -219,7 +161,7 @@ pub unsafe fn exec(path: *const u8) {
 /// Number of [`thread`].
 pub const THREAD: u16 = 10;
 
-probe! { thread_probe, "thread", "8@%rdi 8@%rsi 8@%rdx", (u64, u64, u64) }
+probe! { thread_probe, "memtrial", "thread", "8@%rdi 8@%rsi 8@%rdx", (u64, u64, u64) }
 
 /// A thread is about to be made.
 pub fn thread(function: u64, argument: u64, caller: u64) {
@@ -230,7 +172,7 @@ pub fn thread(function: u64, argument: u64, caller: u64) {
 /// Number of [`dlopen`].
 pub const DLOPEN: u16 = 11;
 
-probe! { dlopen_probe, "dlopen", "8@%rdi -4@%esi 8@%rdx", (*const u8, i32, u64) }
+probe! { dlopen_probe, "memtrial", "dlopen", "8@%rdi -4@%esi 8@%rdx", (*const u8, i32, u64) }
 
 /// A library is about to be loaded; the path is NULL for the program itself.
 ///
@@ -244,7 +186,7 @@ pub unsafe fn dlopen(path: *const u8, flags: i32, caller: u64) {
 /// Number of [`dlclose`].
 pub const DLCLOSE: u16 = 12;
 
-probe! { dlclose_probe, "dlclose", "8@%rdi -4@%esi 8@%rdx", (u64, i32, u64) }
+probe! { dlclose_probe, "memtrial", "dlclose", "8@%rdi -4@%esi 8@%rdx", (u64, i32, u64) }
 
 /// A library was given back.
 pub fn dlclose(handle: u64, result: i32, caller: u64) {
@@ -255,7 +197,7 @@ pub fn dlclose(handle: u64, result: i32, caller: u64) {
 /// Number of [`mark`].
 pub const MARK: u16 = 13;
 
-probe! { mark_probe, "mark", "8@%rdi 8@%rsi", (*const u8, u64) }
+probe! { mark_probe, "memtrial", "mark", "8@%rdi 8@%rsi", (*const u8, u64) }
 
 /// The program marked a moment by memtrial_note(text) of memtrial.h.
 ///

@@ -6,6 +6,7 @@ mod generated;
 mod kept;
 mod log;
 pub mod memory;
+mod probe;
 mod simple;
 mod stacks;
 mod syslog;

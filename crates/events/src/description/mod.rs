@@ -1,6 +1,7 @@
 //! Files that describe events: what the arguments of a static probe are called, and how they are printed.
 
 pub mod dtrace;
+mod literal;
 pub mod qemu;
 mod source;
 pub mod tapset;

@@ -8,76 +8,18 @@ use crate::event::{Class, Parameter};
 use crate::memory::PROVIDER;
 
 /// What comes before all events. `{notice}` is replaced.
-const HEAD: &str = r##"//! The memory events: what the agent calls when one happens.
+const HEAD: &str = r#"//! The memory events: what the agent calls when one happens.
 //!
 //! {notice}
 #![allow(dead_code, reason = "not all of it has a use in every build")]
 
+use super::format::{Kind, Piece};
+use super::probe::probe;
 use super::{Argument, tell};
-
-/// A part of an event's format.
-#[derive(Clone, Copy)]
-pub enum Piece {
-    /// What is printed as it stands.
-    Text(&'static str),
-    /// An argument, counted from 0.
-    Value {
-        /// Which.
-        argument: u8,
-        /// As what.
-        kind: Kind,
-    },
-}
-
-/// As what an argument is printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A decimal number, with its sign if it has one.
-    Decimal,
-    /// A hexadecimal number.
-    Hex,
-    /// A hexadecimal number with `0x`; 0 without.
-    HexPrefixed,
-    /// An address: `0x` and hexadecimal; `(nil)` for NULL.
-    Pointer,
-    /// A text; `(null)` for NULL.
-    Text,
-}
-
-/// A static probe: a function that does nothing, and a note that says where it is and what its arguments are. Its nop is
-/// one of a byte, and there is no semaphore: kernels and linkers have made others fail.
-macro_rules! probe {
-    ($probe:ident, $name:literal, $arguments:literal, ($($type:ty),*)) => {
-        #[unsafe(naked)]
-        extern "C" fn $probe($(_: $type),*) {
-            core::arch::naked_asm!(
-                "990: nop",
-                "ret",
-                ".pushsection .note.stapsdt, \"?\", \"note\"",
-                ".balign 4",
-                ".4byte 992f - 991f, 994f - 993f, 3",
-                "991: .asciz \"stapsdt\"",
-                "992: .balign 4",
-                "993: .8byte 990b, _.stapsdt.base, 0",
-                concat!(".asciz \"{provider}\", \"", $name, "\", \"", $arguments, "\""),
-                "994: .balign 4",
-                ".popsection",
-                ".ifndef _.stapsdt.base",
-                ".pushsection .stapsdt.base, \"aGR\", \"progbits\", .stapsdt.base, comdat",
-                ".weak _.stapsdt.base",
-                ".hidden _.stapsdt.base",
-                "_.stapsdt.base: .space 1",
-                ".size _.stapsdt.base, 1",
-                ".popsection",
-                ".endif",
-            )
-        }
-    };
-}
-"##;
+"#;
 
 pub(super) fn make(events: &[Described]) -> String {
-    let mut made = HEAD.replace("{notice}", NOTICE).replace("{provider}", PROVIDER);
+    let mut made = HEAD.replace("{notice}", NOTICE);
     let _ = write!(made, "\n/// How many events there are.\npub const COUNT: usize = {};\n", events.len());
     for (number, described) in events.iter().enumerate() {
         event(&mut made, number, described);
@@ -100,7 +42,7 @@ fn event(made: &mut String, number: usize, described: &Described) {
             parameters.iter().enumerate().map(|(at, parameter)| note(at, parameter)).collect();
         let _ = write!(
             made,
-            "\nprobe! {{ {name}_probe, \"{name}\", \"{}\", ({}) }}\n",
+            "\nprobe! {{ {name}_probe, \"{PROVIDER}\", \"{name}\", \"{}\", ({}) }}\n",
             notes.join(" "),
             types.join(", ")
         );

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 use memtrial_trials::leak::options::{Locate, OnFailure, Ready};
 
-use super::Renderings;
+use super::Delivery;
 use super::quantities::{bytes, duration, some_bytes};
 use crate::exit;
 
@@ -82,14 +82,8 @@ pub struct Leak {
     #[arg(long, help_heading = "Call stacks", value_name = "BYTES", value_parser = some_bytes)]
     pub sample: Option<u64>,
 
-    /// Folder for the results; one that is there becomes DIR.old [default: memtrial.out]
-    #[arg(long, short, help_heading = "Results", value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Print the report as JSON
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
     #[command(flatten)]
-    pub renderings: Renderings,
+    pub delivery: Delivery,
     /// Go on with an interrupted run: its options are kept in the results
     #[arg(long, help_heading = "Results", conflicts_with_all = ["target", "ready", "also", "ssh", "action", "undo", "here", "on_failure", "settle", "interval", "timeout", "tolerate", "against", "allow_inconclusive", "locate", "locate_rounds", "sample"])]
     pub resume: bool,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use memtrial_trials::leak::options::Ready;
 
-use super::Renderings;
+use super::Delivery;
 use super::leak::ready;
 use super::quantities::{Rate, duration, rate, some_bytes};
 use crate::exit;
@@ -81,14 +81,8 @@ pub struct Stress {
     #[arg(long, help_heading = "What passes", value_name = "SECS", default_value = "60", value_parser = duration)]
     pub timeout: Duration,
 
-    /// Folder for the results; one that is there becomes DIR.old [default: memtrial.out]
-    #[arg(long, short, help_heading = "Results", value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// Print the report as JSON
-    #[arg(long, help_heading = "Results")]
-    pub json: bool,
     #[command(flatten)]
-    pub renderings: Renderings,
+    pub delivery: Delivery,
     /// No progress
     #[arg(long, short, help_heading = "Results")]
     pub quiet: bool,

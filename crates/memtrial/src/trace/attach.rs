@@ -74,7 +74,7 @@ fn in_scratch(
         let stopped = attached.stopped().as_secs_f64() * 1e3;
         eprintln!("tracing {} (pid {pid}), a thread of which stood still for {stopped:.1} ms", identity.name);
     }
-    let mut end = End::new(how.duration, &identity, &agent);
+    let mut end = End::new(how.duration, &identity, attached.base());
     let mut sources: Vec<&mut dyn Source> = vec![&mut attached];
     sources.extend(probes.as_mut().map(|probes| probes as &mut dyn Source));
     let (seen, written) =
@@ -107,19 +107,20 @@ impl From<AttachedError> for Failure {
 struct End<'a> {
     deadline: Option<Instant>,
     identity: &'a Identity,
-    agent: &'a Path,
+    /// Where the agent is.
+    base: u64,
     next_look: Instant,
     /// What became of the process, if it is not there any more.
     gone: Option<&'static str>,
 }
 
 impl<'a> End<'a> {
-    fn new(duration: Option<Duration>, identity: &'a Identity, agent: &'a Path) -> End<'a> {
+    fn new(duration: Option<Duration>, identity: &'a Identity, base: u64) -> End<'a> {
         let now = Instant::now();
         End {
             deadline: duration.map(|duration| now + duration),
             identity,
-            agent,
+            base,
             next_look: now + LOOK,
             gone: None,
         }
@@ -137,11 +138,11 @@ impl<'a> End<'a> {
     fn look(&mut self, here: &mut Here) {
         let pid = self.identity.pid;
         let same = here.identity(pid).is_ok_and(|now| now.started == self.identity.started);
-        self.gone = match (same, redirect::base_of(pid, self.agent)) {
+        self.gone = match (same, redirect::is_at(pid, self.base)) {
             (false, _) => Some("has ended"),
-            (true, None) if ends(pid) => Some("has ended"),
-            (true, None) => Some("runs another program now"),
-            (true, Some(_)) => None,
+            (true, false) if ends(pid) => Some("has ended"),
+            (true, false) => Some("runs another program now"),
+            (true, true) => None,
         };
     }
 }

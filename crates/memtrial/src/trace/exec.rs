@@ -8,7 +8,6 @@ use memtrial_report::wording::printable;
 use memtrial_target::keeper;
 use memtrial_trials::trace::backends::Backends;
 use memtrial_trials::trace::exec::{Started, Traced, end_in_words};
-use memtrial_trials::trace::live::Source;
 use memtrial_trials::trace::memory_events::MemoryEvents;
 use memtrial_trials::trace::static_probes::{Chosen, StaticProbes};
 use memtrial_trials::trace::tree::Tree;
@@ -65,9 +64,7 @@ impl Begun<'_> {
             libraries,
             duration: self.arguments.writing.duration,
         };
-        let mut others: Vec<&mut dyn Source> = Vec::new();
-        others.extend(probes.as_mut().map(|probes| probes as &mut dyn Source));
-        let traced = started.run(&mut events, &mut others, &table, self.output.sink());
+        let traced = started.run(&mut events, probes.as_mut(), &table, self.output.sink());
         let traced = traced.map_err(|error| {
             Failure::new(ExitStatus::Target, format!("cannot start {}: {error}", program.display()))
         })?;

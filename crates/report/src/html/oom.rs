@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{document, pieces};
 use crate::model::{Difference, Finding, Grade, Report, Verdict};
-use crate::wording::{bytes, grouped, percent, plural, printable};
+use crate::wording::{bytes, command_line, grouped, percent, plural, printable};
 
 /// The report as a page.
 pub fn page(report: &Report) -> String {
@@ -26,7 +26,7 @@ pub fn page(report: &Report) -> String {
             @for found in &report.unconfirmed { (finding(found, "doubtful")) }
         }
     };
-    document::frame(&format!("memtrial oom: {}", printable(&report.command.join(" "))), &content, None)
+    document::frame(&format!("memtrial oom: {}", printable(&command_line(&report.command))), &content, None)
 }
 
 fn verdict(report: &Report) -> Markup {

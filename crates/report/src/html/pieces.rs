@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::frames;
 use crate::model::Frame;
-use crate::wording::printable;
+use crate::wording::{command_line, printable};
 
 /// Frames shown at once; the rest is behind a click.
 const FRAMES: usize = 12;
@@ -44,5 +44,5 @@ pub fn fact(term: &str, text: &str) -> Markup {
 
 /// A command line in words.
 pub fn command(words: &[String]) -> Markup {
-    html! { p { code { (printable(&words.join(" "))) } } }
+    html! { p { code { (printable(&command_line(words))) } } }
 }

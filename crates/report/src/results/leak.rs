@@ -2,7 +2,7 @@
 
 use super::{Case, Outcome, Results, Rule, Stack, distinct};
 use crate::leak::{self, FindingKind, Process};
-use crate::wording::growth;
+use crate::wording::{command_line, growth};
 
 const DIED: Rule =
     Rule { id: "leak/died", meaning: "The target ended, or was replaced, while it was on trial." };
@@ -31,7 +31,7 @@ pub(super) fn of(report: &leak::Report) -> Results {
     let others = others.map(|(process, name)| process_case(report, process, name));
     Results {
         trial: "leak",
-        command: report.command.join(" "),
+        command: command_line(&report.command),
         seconds: Some(report.seconds),
         cases: findings.chain(others).collect(),
         warnings: report.warnings.clone(),

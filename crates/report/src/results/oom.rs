@@ -2,7 +2,7 @@
 
 use super::{Case, Outcome, Results, Rule, Stack};
 use crate::model;
-use crate::wording::plural;
+use crate::wording::{command_line, plural};
 
 /// All rules, worst first.
 const RULES: [(model::Verdict, Rule); 10] = {
@@ -56,7 +56,7 @@ pub(super) fn of(report: &model::Report) -> Results {
     }
     Results {
         trial: "oom",
-        command: report.command.join(" "),
+        command: command_line(&report.command),
         seconds: None,
         cases,
         warnings: report.warnings.iter().chain(&report.reference.differences).cloned().collect(),

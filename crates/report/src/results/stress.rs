@@ -3,7 +3,7 @@
 use super::{Case, Outcome, Results, Rule, Stack, distinct};
 use crate::frames;
 use crate::stress::{Finding, FindingKind, Loaded, Report};
-use crate::wording::plural;
+use crate::wording::{command_line, plural};
 
 const DIED: Rule = Rule { id: "stress/died", meaning: "The target ended under load." };
 const OVERWRITTEN: Rule = Rule {
@@ -34,7 +34,7 @@ pub(super) fn of(report: &Report) -> Results {
     cases.iter_mut().zip(names).for_each(|(case, name)| case.name = name);
     Results {
         trial: "stress",
-        command: report.command.join(" "),
+        command: command_line(&report.command),
         seconds: Some(report.seconds),
         cases,
         warnings: report.warnings.clone(),

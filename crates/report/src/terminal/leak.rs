@@ -4,8 +4,8 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
-use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, write_stack};
-use super::plot::{Along, plot};
+use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, WIDTH, write_stack};
+use super::plot::{Along, PLOT_HEIGHT, plot};
 use super::table::{self, Align};
 use crate::leak::{
     Finding, FindingKind, Judgement, Located, LocatedSite, MappingChange, Process, Report, Role, Sample,
@@ -13,10 +13,6 @@ use crate::leak::{
 };
 use crate::wording::{bytes, change, duration, grouped, growth, plural, printable};
 
-/// Columns that everything but stacks fits into.
-const WIDTH: usize = 80;
-/// Lines of a plot, with its axis.
-const PLOT_HEIGHT: usize = 9;
 /// Targets shown with plot and maps; those of all are in `report.html`.
 const TARGETS: usize = 3;
 /// Mappings shown of the difference between the maps; the rest is in `findings.json`.

@@ -7,6 +7,9 @@ use anstyle::{AnsiColor, Style};
 use crate::frames::line;
 use crate::model::Frame;
 
+/// Columns that everything but stacks fits into.
+pub const WIDTH: usize = 80;
+
 /// Frames shown of a stack; the rest is in `findings.json`.
 const FRAMES: usize = 12;
 

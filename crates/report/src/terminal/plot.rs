@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use textplots::{Chart, Plot, Shape};
 
+/// Lines of a plot in a report, with its axis.
+pub const PLOT_HEIGHT: usize = 9;
+
 /// Columns that the labels of the axis of sizes take, with the blank behind them.
 const LABELS: usize = 13;
 /// The library's own lower limits, in columns and lines.

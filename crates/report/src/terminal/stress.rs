@@ -4,18 +4,13 @@ use std::fmt::{self, Write};
 
 use anstyle::Style;
 
-use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, write_stack};
-use super::plot::{Along, plot};
+use super::pieces::{BAD, DOUBTFUL, FAINT, GOOD, STRONG, WIDTH, write_stack};
+use super::plot::{Along, PLOT_HEIGHT, plot};
 use super::{comparison, load};
 use crate::dump;
 use crate::frames;
 use crate::stress::{Finding, Loaded, Overwrite, Report, Verdict};
 use crate::wording::{bytes, duration, plural, printable};
-
-/// Columns that everything but stacks fits into.
-const WIDTH: usize = 80;
-/// Lines of a plot, with its axis.
-const PLOT_HEIGHT: usize = 9;
 
 /// The whole report: findings worst first, then what was seen, and last the verdict. Coloured by escape sequences,
 /// which whoever prints it strips where they do not belong.
@@ -87,6 +82,17 @@ fn write_finding(out: &mut String, report: &Report, finding: &Finding) -> fmt::R
         None => {}
     }
     writeln!(out, "  reproduce: {STRONG}{}{STRONG:#}", printable(&finding.repro))
+}
+
+/// An overwritten chunk without a report around it: what the report says of it, and the call stack that allocated it.
+#[must_use]
+pub fn chunk(chunk: &Overwrite) -> String {
+    let mut text = format!("{BAD}overwritten{BAD:#}\n");
+    let _ = write_chunk(&mut text, chunk);
+    if !chunk.stack.is_empty() {
+        let _ = write_stack(&mut text, "the chunk was allocated in", &chunk.stack);
+    }
+    text
 }
 
 /// An overwritten chunk: where, what is there instead, and whose block may be to blame.

@@ -6,11 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use memtrial_symbols::remote::Mapping;
-use object::{Object, ObjectSymbol};
+use object::{Object, ObjectSegment, ObjectSymbol};
 
 use super::error::AttachError;
-use super::modules::Modules;
+use super::modules::{Module, Modules, is_copy};
 use super::remote_call::{Means, Visit};
 use super::safe_point::{Found, Search};
 use super::stack::SafePoint;
@@ -18,12 +17,18 @@ use super::tracee;
 use crate::memory_of;
 
 /// Most copies of a library in a process. What glibc keeps for thread-local variables of libraries that are loaded late
-/// (`TLS_STATIC_SURPLUS`) was used up by 72 copies of the agent, of 24 bytes each, with glibc 2.36.
-const MOST_COPIES: usize = 60;
+/// (`TLS_STATIC_SURPLUS`) was used up by 23 copies of the agent, of 72 bytes each, with glibc 2.36.
+const MOST_COPIES: usize = 12;
+
+/// The name of the variable by which a library says that a visit before has left it for the next one: a number of 8 bytes
+/// that is 0 then.
+const OCCUPIED: &str = "memtrial_occupied";
 
 /// How a call into a process went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entered {
+    /// The library, as the process's memory map names it.
+    pub library: PathBuf,
     /// What the target's loader added to the addresses in the library's file.
     pub base: u64,
     /// What the function returned.
@@ -43,6 +48,9 @@ pub struct Entered {
 /// argument is there only until the function returns, and so is the stack that it runs on, of 1 MiB; it is not the
 /// thread's own. Signals are blocked meanwhile.
 ///
+/// No library ever leaves a process. So a copy of the same code under another path is used again, if it says by an exported
+/// variable `memtrial_occupied` of 0 that nobody uses it any more: its function must expect that.
+///
 /// `limit` is for everything together. The thread is stopped, or works for us, only at the end of it.
 ///
 /// # Errors
@@ -56,23 +64,25 @@ pub fn enter(
 ) -> Result<Entered, AttachError> {
     let library = fs::canonicalize(library)
         .map_err(|source| AttachError::Io { what: format!("find {}", library.display()), source })?;
-    let request = Request { pid, library, function, argument, load: true, deadline: Instant::now() + limit };
+    let deadline = Instant::now() + limit;
+    let request = Request { pid, library, function, argument, loaded_at: None, deadline };
     tracee::apart(|| request.answer())
 }
 
-/// As [`enter`], for a library that is loaded already; its file need not be there any more.
+/// As [`enter`], for a library that is loaded already, at `base`; its file need not be there any more.
 ///
 /// # Errors
 /// [`AttachError::NotLoaded`] if it is not, and as [`enter`].
 pub fn call(
     pid: i32,
     library: &Path,
+    base: u64,
     function: &str,
     argument: &str,
     limit: Duration,
 ) -> Result<Entered, AttachError> {
-    let library = fs::canonicalize(library).unwrap_or_else(|_| library.to_path_buf());
-    let request = Request { pid, library, function, argument, load: false, deadline: Instant::now() + limit };
+    let (library, deadline) = (library.to_path_buf(), Instant::now() + limit);
+    let request = Request { pid, library, function, argument, loaded_at: Some(base), deadline };
     tracee::apart(|| request.answer())
 }
 
@@ -81,15 +91,16 @@ struct Request<'r> {
     library: PathBuf,
     function: &'r str,
     argument: &'r str,
-    load: bool,
+    /// Where it must be loaded already.
+    loaded_at: Option<u64>,
     deadline: Instant,
 }
 
 /// All that the stopped thread need not wait for.
 struct Preparation {
     means: Means,
-    /// Of the library: load bias and the function in memory, if it is loaded; else the function in the file.
-    loaded: Option<(u64, u64)>,
+    /// Of the library: path, load bias and the function in memory, if it is loaded; else the function in the file.
+    loaded: Option<(PathBuf, u64, u64)>,
     in_file: Option<u64>,
     dlopen: u64,
     flags: u64,
@@ -122,23 +133,21 @@ impl Request<'_> {
         let missing =
             || AttachError::NoFunction { library: self.library.clone(), function: self.function.to_owned() };
         let mut in_file = None;
-        let loaded = match modules.named(&self.library) {
+        let (known, bytes) = self.known(modules)?;
+        let loaded = match known {
             Some(loaded) => {
                 let function = loaded.image.function(self.function).ok_or_else(missing)?;
-                Some((loaded.image.bias, function))
+                Some((loaded.path.clone(), loaded.image.bias, function))
             }
-            None if self.load => {
+            None => {
                 self.check_room(modules)?;
                 self.check_visible(modules.reach)?;
-                let bytes = fs::read(&self.library)
-                    .map_err(AttachError::io(format!("read {}", self.library.display())))?;
                 // What is no library at all, the target's loader will say best.
                 if let Ok(file) = object::File::parse(&*bytes) {
                     in_file = Some(exported(&file, self.function).ok_or_else(missing)?);
                 }
                 None
             }
-            None => return Err(AttachError::NotLoaded { pid: self.pid, library: self.library.clone() }),
         };
         let flags = (libc::RTLD_NOW | libc::RTLD_LOCAL).unsigned_abs();
         // Before glibc 2.34 only programs that were linked with libdl have `dlopen`; libc's own takes the flag
@@ -151,24 +160,42 @@ impl Request<'_> {
         Ok(Preparation { means: Means::of(modules)?, loaded, in_file, dlopen, flags, dlerror })
     }
 
+    /// The library, if it is in the process already, to be called there; else what is in its file.
+    fn known<'m>(&self, modules: &'m Modules) -> Result<(Option<&'m Module>, Vec<u8>), AttachError> {
+        if let Some(base) = self.loaded_at {
+            let loaded = modules.list.iter().find(|module| module.image.bias == base);
+            let absent = || AttachError::NotLoaded { pid: self.pid, library: self.library.clone() };
+            return loaded.map(|loaded| (Some(loaded), Vec::new())).ok_or_else(absent);
+        }
+        let same_file = modules.list.iter().find(|module| module.path == self.library);
+        if same_file.is_some() {
+            return Ok((same_file, Vec::new()));
+        }
+        let bytes =
+            fs::read(&self.library).map_err(AttachError::io(format!("read {}", self.library.display())))?;
+        let is_left = |copy: &&Module| self.is_copy(copy) && is_left(copy, modules.reach, &bytes);
+        Ok((modules.list.iter().find(is_left), bytes))
+    }
+
     fn visit(&self, preparation: &Preparation, found: Found) -> Result<Entered, AttachError> {
         let Found { mut thread, point, before, tries } = found;
         let (tid, since) = (thread.tid, thread.stopped_since().unwrap_or_else(Instant::now));
         let room = self.library.as_os_str().len() + self.argument.len() + 2;
         let mut visit = Visit::begin(&mut thread, &preparation.means, room, self.deadline)?;
-        let (base, function) = match preparation.loaded {
-            Some(loaded) => loaded,
+        let (library, base, function) = match &preparation.loaded {
+            Some((library, base, function)) => (library.clone(), *base, *function),
             None => {
                 let base = self.load(preparation, &mut visit)?;
                 let missing = || AttachError::NotLoaded { pid: self.pid, library: self.library.clone() };
-                (base, base.wrapping_add(preparation.in_file.ok_or_else(missing)?))
+                let function = base.wrapping_add(preparation.in_file.ok_or_else(missing)?);
+                (self.library.clone(), base, function)
             }
         };
         let argument = visit.put(self.argument.as_bytes())?;
         let value = visit.call(self.function, function, &[argument])?;
         visit.end()?;
         drop(thread);
-        Ok(Entered { base, value, stopped: before + since.elapsed(), tries, tid, point })
+        Ok(Entered { library, base, value, stopped: before + since.elapsed(), tries, tid, point })
     }
 
     /// Makes the thread load the library; returns its load bias.
@@ -188,11 +215,13 @@ impl Request<'_> {
         memory_of::read_u64(visit.tid(), handle).ok_or(AttachError::Gone(self.pid))
     }
 
+    fn is_copy(&self, module: &Module) -> bool {
+        is_copy(&module.path, &self.library)
+    }
+
     /// Whether a copy of the library more can be borne by the target: none of them ever leaves it.
     fn check_room(&self, modules: &Modules) -> Result<(), AttachError> {
-        let same =
-            |mapping: &&Mapping| mapping.offset == 0 && mapping.file_name() == self.library.file_name();
-        let copies = modules.mappings.iter().filter(same).count();
+        let copies = modules.list.iter().filter(|module| self.is_copy(module)).count();
         if copies < MOST_COPIES {
             return Ok(());
         }
@@ -213,6 +242,25 @@ impl Request<'_> {
         let error = || AttachError::OtherNamespace { pid: self.pid, library: self.library.clone() };
         same.then_some(()).ok_or_else(error)
     }
+}
+
+/// Whether a module is what is in a file, to the last byte that is not written to, and was left by whoever used it.
+fn is_left(module: &Module, reach: i32, file: &[u8]) -> bool {
+    let occupied = module.image.symbols().find(|symbol| symbol.name == OCCUPIED).map(|symbol| symbol.address);
+    let is_free = occupied.filter(|at| *at != 0).and_then(|at| memory_of::read_u64(reach, at)) == Some(0);
+    is_free && object::File::parse(file).is_ok_and(|parsed| has_code_of(module, reach, &parsed))
+}
+
+fn has_code_of(module: &Module, reach: i32, file: &object::File<'_>) -> bool {
+    let mut segments = file.segments().filter(|segment| !segment.permissions().writable()).peekable();
+    segments.peek().is_some()
+        && segments.all(|segment| {
+            let Ok(expected) = segment.data() else { return false };
+            let mut found = vec![0; expected.len()];
+            let at = module.image.bias.wrapping_add(segment.address());
+            memory_of::read(reach, at, &mut found).is_ok_and(|count| count == found.len())
+                && found == expected
+        })
 }
 
 /// The address of an exported function, as the file states it.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use memtrial_symbols::remote::{Mapping, RemoteFrame, RemoteUnwinder, parse_maps};
+use memtrial_symbols::remote::{Mapping, RemoteFrame, RemoteUnwinder, file_name, parse_maps};
 
 use super::error::AttachError;
 use super::image::LoadedImage;
@@ -79,7 +79,7 @@ const AT_BASE: u64 = 7;
 const AT_ENTRY: u64 = 9;
 
 impl Modules {
-    /// Looks at a process, which may run on meanwhile. Frames in `library` count as an allocator's.
+    /// Looks at a process, which may run on meanwhile. Frames in copies of `library` count as an allocator's.
     pub fn of(pid: i32, library: &Path) -> Result<Modules, AttachError> {
         loop {
             let reach = tracee::living_thread(pid).ok_or(AttachError::Gone(pid))?;
@@ -176,11 +176,6 @@ impl Modules {
         })
     }
 
-    /// The module with this path, also if its file was removed since.
-    pub fn named(&self, path: &Path) -> Option<&Module> {
-        self.list.iter().find(|module| is_file(&module.path, path))
-    }
-
     /// An unwinder for the process.
     pub fn unwinder(&self) -> RemoteUnwinder {
         RemoteUnwinder::new(&self.mappings)
@@ -215,13 +210,9 @@ impl Modules {
     }
 }
 
-/// Whether a path in a memory map is that of a file.
-fn is_file(mapped: &Path, path: &Path) -> bool {
-    mapped == path
-        || mapped
-            .to_str()
-            .and_then(|mapped| mapped.strip_suffix(" (deleted)"))
-            .is_some_and(|mapped| Path::new(mapped) == path)
+/// Whether a path in a memory map has the file name of a library, be the file there or not.
+pub(super) fn is_copy(mapped: &Path, library: &Path) -> bool {
+    file_name(mapped).is_some_and(|name| Some(name) == file_name(library))
 }
 
 /// The mappings of each file that has code, from its beginning on.
@@ -262,7 +253,7 @@ fn role(image: &LoadedImage, loader: bool, executable: bool, path: &Path, librar
         || parts_of_libc.contains(&image.soname.as_str())
     {
         Role::Libc
-    } else if is_file(path, library) {
+    } else if is_copy(path, library) {
         Role::Allocator
     } else if executable {
         Role::Program

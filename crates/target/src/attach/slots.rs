@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::AttachError;
-use super::modules::{Module, Modules};
+use super::modules::{Module, Modules, is_copy};
 use super::stopped::Held;
 use super::tracee;
 use crate::memory_of::{self, Pen};
@@ -33,6 +33,8 @@ struct Slot {
 pub struct Slots {
     pid: i32,
     library: PathBuf,
+    /// What the loader added to the addresses in the library's file.
+    base: u64,
     /// Imported names, with the addresses of the functions to be called instead.
     table: Vec<(String, u64)>,
     slots: Vec<Slot>,
@@ -41,7 +43,7 @@ pub struct Slots {
 }
 
 /// Where a process's modules define these functions: for each name the first in the order in which the loader looks.
-/// Frames in `library` are left out.
+/// Copies of `library` are left out.
 ///
 /// # Errors
 /// As for any process that cannot be traced.
@@ -52,7 +54,7 @@ pub fn definitions<const N: usize>(
 ) -> Result<[Option<u64>; N], AttachError> {
     let modules = Modules::of(pid, library)?;
     let order = modules.search_order();
-    let theirs = |module: &&&Module| module.path != library;
+    let theirs = |module: &&&Module| !is_copy(&module.path, library);
     Ok(names.map(|name| order.iter().filter(theirs).find_map(|module| module.image.function(name))))
 }
 
@@ -108,7 +110,7 @@ impl Slots {
         base: u64,
         table: &[(&str, &str)],
     ) -> Result<Slots, AttachError> {
-        let library = std::fs::canonicalize(library).unwrap_or_else(|_| library.to_path_buf());
+        let library = library.to_path_buf();
         let modules = Modules::of(pid, &library)?;
         let loaded = modules.list.iter().find(|module| module.image.bias == base);
         let loaded = loaded.ok_or_else(|| AttachError::NotLoaded { pid, library: library.clone() })?;
@@ -119,8 +121,15 @@ impl Slots {
             }
         };
         let table: Result<Vec<(String, u64)>, AttachError> = table.iter().map(address).collect();
-        let mut slots =
-            Slots { pid, table: table?, library, slots: Vec::new(), left_alone: 0, stopped: Duration::ZERO };
+        let mut slots = Slots {
+            pid,
+            library,
+            base,
+            table: table?,
+            slots: Vec::new(),
+            left_alone: 0,
+            stopped: Duration::ZERO,
+        };
         slots.refresh()?;
         Ok(slots)
     }
@@ -201,6 +210,12 @@ impl Slots {
         self.pid
     }
 
+    /// The library that calls go to, as the process's memory map names it, and what the loader added to its addresses.
+    #[must_use]
+    pub fn library(&self) -> (&Path, u64) {
+        (&self.library, self.base)
+    }
+
     /// How many slots are redirected.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -239,11 +254,8 @@ impl Slots {
                 definition.into_iter().chain(stub).collect()
             })
             .collect();
-        let library = |module: &Module| {
-            modules.named(&self.library).is_some_and(|it| it.image.base == module.image.base)
-        };
         let mut candidates = Vec::new();
-        for module in order.iter().filter(|module| !library(module)) {
+        for module in order.iter().filter(|module| module.image.bias != self.base) {
             for (address, name) in module.image.slots() {
                 let Some(wanted) = self.table.iter().position(|(imported, _)| imported == name) else {
                     continue;

@@ -1,6 +1,6 @@
 //! Where control sockets are: in a folder of the user's alone.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -25,7 +25,7 @@ pub fn folder() -> PathBuf {
 /// The path of the control socket of a process.
 #[must_use]
 pub fn socket_path(pid: i32) -> PathBuf {
-    folder().join(format!("{pid}.sock"))
+    named(&folder(), pid)
 }
 
 /// Connects to the control socket at `path`.
@@ -55,14 +55,23 @@ fn user() -> u32 {
 /// # Errors
 /// When the folder is not the user's alone, or the socket can't be made.
 pub fn listen(pid: i32) -> io::Result<(UnixListener, PathBuf)> {
-    let folder = folder();
-    let path = socket_path(pid);
+    listen_in(&folder(), pid)
+}
+
+fn named(folder: &Path, pid: i32) -> PathBuf {
+    folder.join(format!("{pid}.sock"))
+}
+
+fn listen_in(folder: &Path, pid: i32) -> io::Result<(UnixListener, PathBuf)> {
+    let path = named(folder, pid);
     for _ in 0..TRIES {
-        let bound = make_private(&folder).and_then(|()| {
-            sweep(&folder);
+        let made = make_private(folder).and_then(|()| {
+            sweep(folder);
+            // Before it is listened on it would be taken for one that was left.
+            let _lock = lock(folder)?;
             UnixListener::bind(&path)
         });
-        match bound {
+        match made {
             // Another memtrial has removed its last socket, and the folder with it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -89,8 +98,25 @@ pub fn try_listen() -> io::Result<PathBuf> {
 /// Removes a control socket, and the folder if it was the last one there.
 pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
-    if let Some(folder) = path.parent() {
+    if let Some(folder) = path.parent()
+        && let Ok(_lock) = lock(folder)
+    {
         let _ = fs::remove_dir(folder);
+    }
+}
+
+/// While this is held, nobody else makes or removes sockets of the dead in the folder, or removes the folder.
+///
+/// # Errors
+/// When the folder is gone.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    lock.lock()?;
+    let (held, named) = (lock.metadata()?, fs::metadata(folder)?);
+    if (held.dev(), held.ino()) == (named.dev(), named.ino()) {
+        Ok(lock)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was made anew"))
     }
 }
 
@@ -112,7 +138,12 @@ fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
-        if is_socket && !is_answered(&path) {
+        // Whoever does not answer may just have been about to.
+        if is_socket
+            && !is_answered(&path)
+            && let Ok(_lock) = lock(folder)
+            && !is_answered(&path)
+        {
             let _ = fs::remove_file(&path);
         }
     }
@@ -131,6 +162,25 @@ mod tests {
         remove(&paths[0]);
         assert!(folder.is_dir() && !paths[0].exists() && paths[1].exists());
         remove(&paths[1]);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn memtrials_that_begin_at_the_same_time_leave_each_other_s_sockets_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("memtrial");
+        std::thread::scope(|scope| {
+            for pid in 1..=4 {
+                let folder = &folder;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let (_listener, path) = listen_in(folder, pid).unwrap();
+                        assert!(is_answered(&path), "{}", path.display());
+                        remove(&path);
+                    }
+                });
+            }
+        });
         assert!(!folder.exists());
     }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{REAL_FUNCTIONS, mode, refusal, serving};
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ use super::allocator::own_allocator;
 use super::client::{Client, ClientError};
 use super::handover::Handover;
 use super::runtime;
-use crate::attach::{self, AttachError};
+use crate::attach::{self, AttachError, Entered};
 use crate::memory::{Setup, SharedMemory};
 
 /// How long answers may take: a command may allocate for a while.
@@ -35,7 +34,7 @@ pub struct Session {
     memory: SharedMemory,
     /// `None`: the agent stays until it is told to leave.
     lease: Option<UnixStream>,
-    stopped: Option<Duration>,
+    entered: Option<Entered>,
 }
 
 /// Why the agent could not be brought in.
@@ -90,16 +89,8 @@ impl Expected {
     /// When they can't be made.
     pub fn prepare(scratch: &Path, name: &str, max_total: u64) -> Result<Expected, ControlError> {
         let path = scratch.join(format!("control-{name}"));
-        let setup = Setup {
-            mode: mode::CONTROL,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &[],
-            write_limit: 0,
-            data_limit: 0,
-        };
         let failed = |error| ControlError::Io { what: format!("cannot make {}", path.display()), error };
-        let mut memory = SharedMemory::create(&path, &setup).map_err(failed)?;
+        let mut memory = SharedMemory::create(&path, &Setup::of(mode::CONTROL)).map_err(failed)?;
         memory.set_max_total(max_total);
         let handover = Handover::prepare(&path).map_err(failed)?;
         Ok(Expected { memory, handover, scratch: scratch.to_owned() })
@@ -125,7 +116,7 @@ impl Expected {
         agent: &Path,
         leased: bool,
         patience: Duration,
-        stopped: Option<Duration>,
+        entered: Option<Entered>,
     ) -> Result<Session, ControlError> {
         let Expected { memory, handover, scratch } = self;
         let alive = || Path::new(&format!("/proc/{pid}/exe")).exists() && failure(&memory).is_none();
@@ -147,7 +138,7 @@ impl Expected {
             runtime::remove(&socket);
             refused(&memory, error)
         })?;
-        Ok(Session { pid, socket, memory, lease: leased.then_some(lease), stopped })
+        Ok(Session { pid, socket, memory, lease: leased.then_some(lease), entered })
     }
 }
 
@@ -183,7 +174,7 @@ impl Session {
         let path = memory.to_string_lossy().into_owned();
         let entered = attach::enter(pid, agent, "memtrial_control", &path, patience).map_err(no_way)?;
         match entered.value {
-            0 => expected.meet(pid, agent, leased, patience, Some(entered.stopped)),
+            0 => expected.meet(pid, agent, leased, patience, Some(entered)),
             refusal::TAKEN => Err(ControlError::Taken(pid)),
             value => Err(ControlError::Refused { pid, why: attach::refused(value).to_owned() }),
         }
@@ -209,10 +200,10 @@ impl Session {
         Client::connect(&self.socket, ANSWER)
     }
 
-    /// How long the thread stood still by which the agent was loaded into a running process.
+    /// How the agent got into a running process.
     #[must_use]
-    pub fn stopped(&self) -> Option<Duration> {
-        self.stopped
+    pub fn entered(&self) -> Option<&Entered> {
+        self.entered.as_ref()
     }
 
     /// Has the agent free everything and leave, and waits until its threads have ended; returns what it has freed.

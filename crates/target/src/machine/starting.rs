@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 
 use super::rights::{in_first_namespace, setting};
@@ -119,15 +118,7 @@ impl Machine<'_> {
 
     /// Memory for the agent.
     pub(super) fn memory(&self, name: &str, mode: u32) -> std::io::Result<SharedMemory> {
-        let setup = Setup {
-            mode,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow: &[],
-            write_limit: u64::MAX,
-            data_limit: u64::MAX,
-        };
-        SharedMemory::create(&self.scratch.join(name), &setup)
+        SharedMemory::create(&self.scratch.join(name), &Setup::of(mode))
     }
 
     /// Starts a program up to the point just before it is run.

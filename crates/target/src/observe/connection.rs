@@ -139,7 +139,19 @@ impl Connection {
         }
     }
 
-    /// The same; but the user may want to stop, and that the time has passed is no error.
+    /// The same for what is to come to its end though the user wants to stop.
+    pub fn wait_in_any_case<T>(
+        &mut self,
+        limit: Duration,
+        done: impl FnMut(&mut Connection) -> Result<Option<T>, ObserveError>,
+    ) -> Result<T, ObserveError> {
+        match self.wait_until(Instant::now() + limit, false, done)? {
+            Waited::For(result) => Ok(result),
+            _ => Err(self.failed(Some(&format!("no answer within {} s", limit.as_secs())))),
+        }
+    }
+
+    /// The same as [`Connection::wait`]; but the user may want to stop, and that the time has passed is no error.
     pub fn wait_or_stop<T>(
         &mut self,
         limit: Duration,

@@ -99,29 +99,32 @@ fn a_process_of_somebody_else_is_forbidden() {
 #[test]
 fn processes_are_found_by_all_their_names() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("memtrial-found-by-a-long-name");
+    // Names that no other process of tests on this machine has.
+    let long = format!("found-{:07}-by-a-long-name", std::process::id());
+    let argument = format!("found-{:07}-by-argument", std::process::id());
+    let file = folder.path().join(&long);
     // By another process: what this one has open for writing, children of other tests have too, and can't be run.
     assert!(Command::new("cp").arg("/bin/sleep").arg(&file).status().expect("there is cp").success());
     let sleep = Ended::start(file.to_str().expect("a path"), &["600"]);
     let renamed = {
         use std::os::unix::process::CommandExt;
         let mut command = Command::new("/bin/sleep");
-        Ended(command.arg0("/x/memtrial-found-by-argument").arg("600").spawn().expect("it starts"))
+        Ended(command.arg0(format!("/x/{argument}")).arg("600").spawn().expect("it starts"))
     };
     let mut here = here();
     let mut pids = |name: &str| -> Vec<i32> {
         here.named(name).expect("a list").into_iter().map(|identity| identity.pid).collect()
     };
     // A child that is not yet what it will be has this process's names.
-    while pids("memtrial-found-by-a-long-name") != [sleep.pid()] {
+    while pids(&long) != [sleep.pid()] {
         std::thread::yield_now();
     }
-    while pids("memtrial-found-by-argument") != [renamed.pid()] {
+    while pids(&argument) != [renamed.pid()] {
         std::thread::yield_now();
     }
-    assert!(pids("memtrial-found-").contains(&sleep.pid()), "the kernel keeps 15 bytes of it");
+    assert!(pids(&long[..15]).contains(&sleep.pid()), "the kernel keeps 15 bytes of it");
     fs::remove_file(&file).expect("removed");
-    assert_eq!(pids("memtrial-found-by-a-long-name"), [sleep.pid()]);
+    assert_eq!(pids(&long), [sleep.pid()]);
     let me = fs::read_to_string("/proc/self/comm").expect("a name");
     let me = pids(me.trim_end());
     assert!(!me.contains(&std::process::id().cast_signed()));

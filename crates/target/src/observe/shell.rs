@@ -15,8 +15,9 @@ use super::wire::{self, Answer};
 /// What the other shell runs.
 const SCRIPT: &str = include_str!("shell.sh");
 
-/// For how long an action and all below it may take to end when they are ended.
-const ENDING: Duration = Duration::from_secs(30);
+/// For how long an action and all below it may take to end when they are ended: the shell starts dozens of processes for
+/// that, which take long on a busy machine.
+pub(super) const ENDING: Duration = Duration::from_secs(120);
 
 /// For how long its last words may be under way after the news of its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -206,8 +207,8 @@ impl Shell {
             waited => {
                 connection.send(b"stop; answer stopped\n")?;
                 // The end of the action and the answer come in any order.
-                connection.wait(ENDING, ended)?;
-                connection.wait(ENDING, ended)?;
+                connection.wait_in_any_case(ENDING, ended)?;
+                connection.wait_in_any_case(ENDING, ended)?;
                 if waited == Waited::Interrupted { ActionEnd::Interrupted } else { ActionEnd::TimedOut }
             }
         };

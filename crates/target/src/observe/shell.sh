@@ -63,14 +63,20 @@ below() {
     done
 }
 
-# Names the files of environments with the action's mark. There are greps that see no further than a NUL byte.
+# Names the files of environments with the action's mark. There are greps that see no further than a NUL byte: then all
+# files are read by one process, which writes the name of each before what is in it, as one for each takes too long.
 marked() {
     if printf 'a\000b' | grep -q -F -e b; then
         grep -l -F -e "MEMTRIAL_ACTION=$m" /proc/[0-9]*/environ
     else
-        for file in /proc/[0-9]*/environ; do
-            tr '\000' '\n' < "$file" | grep -q -F -e "MEMTRIAL_ACTION=$m" && printf '%s\n' "$file"
-        done
+        head -c 4194304 /proc/[0-9]*/environ | tr '\000' '\n' |
+            grep -F -e '==> /proc/' -e "MEMTRIAL_ACTION=$m" |
+            while read -r word file _; do
+                case $word in
+                    '==>') last=$file ;;
+                    "MEMTRIAL_ACTION=$m") printf '%s\n' "$last" ;;
+                esac
+            done
     fi 2> /dev/null
 }
 

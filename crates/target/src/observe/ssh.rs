@@ -5,15 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::connection::{ANSWER, Connection, Waited};
 use super::place::{ActionEnd, Area, Identity, ObserveError, Place, Reading};
-use super::shell::{self, Shell};
+use super::shell::{self, ENDING, Shell};
 use super::wire::{self, Answer, Request};
 use crate::interrupt::Interrupt;
 
 /// The environment variable with the command line to use in place of `ssh`.
 pub const SSH_VARIABLE: &str = "MEMTRIAL_SSH";
-
-/// For how long an action and all below it may take to end when they are ended.
-const ENDING: Duration = Duration::from_secs(30);
 
 /// Between the first two attempts to connect again; twice that before the next one, and so on, up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -193,7 +190,7 @@ impl Session {
             Waited::For(answer) => answer,
             Waited::Interrupted => {
                 self.send(&Request::Stop)?;
-                self.connection.wait(ENDING, answered)?
+                self.connection.wait_in_any_case(ENDING, answered)?
             }
             Waited::TimedOut => return Err(self.connection.failed(Some("no news of the action"))),
         };

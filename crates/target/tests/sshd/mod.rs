@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use memtrial_target::interrupt::Interrupt;
 use memtrial_target::observe::{Here, Identity, ObserveError, Place, There};
@@ -168,13 +169,18 @@ fn make_key(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
 }
 
-/// A server on any free port.
+/// A server on any free port. It is none of those from which the kernel takes one for whoever connects (from 32768 on by
+/// default: ip(7)): a client could have it when the server is restarted.
 fn serve(folder: &Path) -> (Child, u16) {
+    const FIRST: u16 = 30_000;
+    const NUMBER: u32 = 2_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(29);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
-        // Somebody else may have taken it meanwhile.
+        let place = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % NUMBER;
+        let port = FIRST + u16::try_from(place).expect("it is less");
+        // Somebody else may have it.
         if let Some(server) = serve_on(folder, port) {
             return (server, port);
         }

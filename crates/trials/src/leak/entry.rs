@@ -44,8 +44,11 @@ pub fn attach(
             attach::refused(entered.value)
         ));
     }
-    let slots = redirect::all(pid, &lab.agent, entered.base, allocator.kind, lab.scratch.path())
-        .map_err(|error| format!("calls of {} (pid {pid}) can't be redirected: {error}", identity.name))?;
+    let (library, base) = (&entered.library, entered.base);
+    let slots = redirect::all(pid, library, base, allocator.kind, lab.scratch.path()).map_err(|error| {
+        let _ = attach::call(pid, library, base, "memtrial_leave", "", PATIENCE);
+        format!("calls of {} (pid {pid}) can't be redirected: {error}", identity.name)
+    })?;
     let stopped = entered.stopped.max(slots.stopped());
     Ok((memory, slots, stopped))
 }

@@ -227,20 +227,23 @@ fn file_name(allocator: &Allocator) -> String {
 
 /// Takes everything out of the way again.
 fn leave(pid: i32, eyes: Eyes, lab: &Lab, notes: &mut Vec<String>) {
-    let (memory, slots) = match eyes {
+    let (memory, slots, preloaded) = match eyes {
         // Closing them is all that probes need.
         Eyes::Probes(_) => return,
-        Eyes::Preloaded(memory, slots) => (memory, slots),
-        Eyes::Attached(memory, slots) => (memory, Some(slots)),
+        Eyes::Preloaded(memory, slots) => (memory, slots, redirect::base_of(pid, &lab.agent)),
+        Eyes::Attached(memory, slots) => (memory, Some(slots), None),
     };
     memory.control().round.store(0, Ordering::Release);
+    let attached = slots.as_ref().map(Slots::library).map(|(library, base)| (library.to_path_buf(), base));
+    let agent = attached.or_else(|| preloaded.map(|base| (lab.agent.clone(), base)));
     if let Some(slots) = slots
         && let Err(error) = slots.remove()
     {
         notes.push(format!("calls still pass through the agent, which does nothing any more: {error}"));
     }
     redirect::forget(pid, lab.scratch.path());
-    match attach::call(pid, &lab.agent, "memtrial_leave", "", PATIENCE) {
+    let Some((library, base)) = agent else { return };
+    match attach::call(pid, &library, base, "memtrial_leave", "", PATIENCE) {
         Ok(_) => {
             notes.push("the agent's code stays mapped in the process, and does nothing any more".to_owned())
         }

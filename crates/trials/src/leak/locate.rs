@@ -9,7 +9,6 @@ use memtrial_target::live::LiveTable;
 use memtrial_target::memory::{Setup, SharedMemory};
 use memtrial_target::observe::Identity;
 use memtrial_target::rest::come_to_rest;
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{CONTROL_VARIABLE, mode};
 use memtrial_wire::live::LAST_ROUND;
 
@@ -38,16 +37,8 @@ pub struct Found {
 /// When it can't be made.
 pub fn memory(lab: &Lab, name: &str, sample: u64) -> Result<SharedMemory, LeakError> {
     let path = lab.scratch.path().join(format!("follow-{name}"));
-    let setup = Setup {
-        mode: mode::FOLLOW,
-        fault: Fault::Once,
-        anchor: (0, 0),
-        follow: &[],
-        write_limit: 0,
-        data_limit: 0,
-    };
     let at = |error: io::Error| LeakError::Io { what: path.display().to_string(), error };
-    let mut memory = SharedMemory::create(&path, &setup).map_err(at)?;
+    let mut memory = SharedMemory::create(&path, &Setup::of(mode::FOLLOW)).map_err(at)?;
     memory.set_sample(sample);
     Ok(memory)
 }

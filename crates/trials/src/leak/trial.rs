@@ -23,7 +23,6 @@ use super::program::Started;
 use super::rounds::{Rounds, Stop};
 use super::subject;
 use super::watched::Watched;
-use crate::census::AGENT_FILE;
 use crate::redirect;
 use crate::served::{Served, ServedError};
 
@@ -122,8 +121,8 @@ pub struct Lab {
 
 /// Takes out of processes what a trial that was killed has left in them. `scratch` is its scratch folder.
 pub fn clean_up(scratch: &Path) {
-    for pid in redirect::put_back(scratch) {
-        let _ = attach::call(pid, &scratch.join(AGENT_FILE), "memtrial_leave", "", PATIENCE);
+    for (pid, library, base) in redirect::put_back(scratch) {
+        let _ = attach::call(pid, &library, base, "memtrial_leave", "", PATIENCE);
     }
 }
 

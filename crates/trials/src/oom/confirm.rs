@@ -29,7 +29,7 @@ pub fn group_of(planned: &Planned, outcome: &Outcome) -> Group {
 }
 
 impl Confirmations {
-    /// The next outcomes to be made again: the first of each group that no plain run of this campaign has shown.
+    /// The next outcomes to be made again: the first of each group that no plain run of this trial has shown.
     /// That a run which was interrupted had shown it does not count: its evidence went with it.
     #[must_use]
     pub fn next(&mut self, outcomes: &Outcomes, policy: Policy) -> Vec<Planned> {

@@ -1,8 +1,8 @@
 //! `memtrial oom`: what happens when each single allocation fails?
 
-pub mod campaign;
 mod compare;
 mod confirm;
+mod error;
 mod findings;
 mod judge;
 pub mod lab;
@@ -11,6 +11,8 @@ mod plan;
 mod reference;
 mod rerun;
 mod snapshot;
+pub mod trial;
 pub mod under;
 
-pub use campaign::{CampaignError, Progress, run};
+pub use error::OomError;
+pub use trial::{Progress, run};

@@ -13,7 +13,7 @@ use memtrial_target::memory_of;
 use memtrial_target::processes;
 use memtrial_target::watch::{self, Ended, Event, Watch};
 
-use super::campaign::CampaignError;
+use super::error::OomError;
 use super::judge::Expected;
 use super::lab::{Active, Kind, Lab, LabError};
 use crate::census::Census;
@@ -59,7 +59,7 @@ pub fn establish(
     watch: &mut Watch,
     limit: Duration,
     allowed: &[i32],
-) -> Result<Established, CampaignError> {
+) -> Result<Established, OomError> {
     let mut warnings = Vec::new();
     let mut scout = observe_first(lab, watch, limit, &mut warnings)?;
     let mut private_works = true;
@@ -78,14 +78,14 @@ pub fn establish(
     lab.set_private(private);
     let mut observe_next = |lab: &mut Lab| {
         let run = match observe(lab, watch, &Kind::census(limit)) {
-            Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation() => {
+            Err(OomError::Lab(LabError::Launch(error))) if error.is_isolation() => {
                 lab.share_all();
                 observe(lab, watch, &Kind::census(limit))?
             }
             other => other?,
         };
         check(&run, allowed)?;
-        Ok::<_, CampaignError>(run)
+        Ok::<_, OomError>(run)
     };
     let first = if same_folders { scout } else { observe_next(lab)? };
     let second = observe_next(lab)?;
@@ -114,7 +114,7 @@ fn observe_first(
     watch: &mut Watch,
     limit: Duration,
     warnings: &mut Vec<String>,
-) -> Result<Observation, CampaignError> {
+) -> Result<Observation, OomError> {
     let mut private: Vec<PathBuf> = vec![lab.program().folder.clone(), std::env::temp_dir()];
     private.retain(|folder| can_be_private(folder, lab));
     drop_nested(&mut private);
@@ -122,7 +122,7 @@ fn observe_first(
     let watched = filter::check_support().is_ok();
     let kind = Kind { filtered: watched, ..Kind::census(limit) };
     let mut result = observe(lab, watch, &kind);
-    if matches!(&result, Err(CampaignError::Lab(LabError::Launch(error))) if error.is_isolation()) {
+    if matches!(&result, Err(OomError::Lab(LabError::Launch(error))) if error.is_isolation()) {
         lab.share_all();
         result = observe(lab, watch, &kind);
     }
@@ -134,7 +134,7 @@ fn observe_first(
     result
 }
 
-fn observe(lab: &mut Lab, watch: &mut Watch, kind: &Kind) -> Result<Observation, CampaignError> {
+fn observe(lab: &mut Lab, watch: &mut Watch, kind: &Kind) -> Result<Observation, OomError> {
     let active = lab.start(watch, kind, |_, _| Ok(()))?;
     let mut touched = BTreeSet::new();
     let ended = loop {
@@ -146,7 +146,7 @@ fn observe(lab: &mut Lab, watch: &mut Watch, kind: &Kind) -> Result<Observation,
             }
             Event::Interrupted => {
                 watch.end_all();
-                return Err(CampaignError::Interrupted);
+                return Err(OomError::Interrupted);
             }
             _ => {}
         }
@@ -154,10 +154,10 @@ fn observe(lab: &mut Lab, watch: &mut Watch, kind: &Kind) -> Result<Observation,
     read(&active, ended, touched)
 }
 
-fn read(active: &Active, ended: Ended, touched: BTreeSet<PathBuf>) -> Result<Observation, CampaignError> {
+fn read(active: &Active, ended: Ended, touched: BTreeSet<PathBuf>) -> Result<Observation, OomError> {
     let control = active.memory.control();
     if control.no_unwinder.load(Ordering::Relaxed) != 0 {
-        return Err(CampaignError::OldLibrary);
+        return Err(OomError::OldLibrary);
     }
     Ok(Observation {
         end: end_of(ended.end),
@@ -183,15 +183,15 @@ pub fn end_of(end: watch::End) -> End {
     }
 }
 
-fn check(run: &Observation, allowed: &[i32]) -> Result<(), CampaignError> {
+fn check(run: &Observation, allowed: &[i32]) -> Result<(), OomError> {
     match run.end {
         End::Exit(status) if status == 0 || allowed.contains(&status) => {}
         end => {
             let stderr = String::from_utf8_lossy(&run.stderr).trim_end().to_owned();
-            return Err(CampaignError::Reference { end, stderr });
+            return Err(OomError::Reference { end, stderr });
         }
     }
-    if run.allocations == 0 { Err(CampaignError::NoAllocations) } else { Ok(()) }
+    if run.allocations == 0 { Err(OomError::NoAllocations) } else { Ok(()) }
 }
 
 fn compare(

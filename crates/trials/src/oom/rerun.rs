@@ -11,7 +11,7 @@ use memtrial_target::watch::{Ended, Event, RunId, Watch};
 use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 
-use super::campaign::CampaignError;
+use super::error::OomError;
 use super::judge::{Expectations, Expected, Judgement, Observed, judge};
 use super::lab::{Active, Kind, Lab};
 use super::plan::Planned;
@@ -91,7 +91,7 @@ impl Reruns {
         watch: &mut Watch,
         rules: &Rules<'_>,
         more: impl Fn() -> Go,
-    ) -> Result<Option<Rerun>, CampaignError> {
+    ) -> Result<Option<Rerun>, OomError> {
         loop {
             while self.stages.len() < rules.jobs
                 && let Some(planned) = self.queue.pop_front()
@@ -115,7 +115,7 @@ impl Reruns {
                 Event::Noticed(_, notice) => watch.answer(&notice, Answer::Proceed),
                 Event::Interrupted => {
                     watch.end_all();
-                    return Err(CampaignError::Interrupted);
+                    return Err(OomError::Interrupted);
                 }
                 Event::Reaped { .. } | Event::TimeUp => {}
             }
@@ -129,7 +129,7 @@ impl Reruns {
         lab: &mut Lab,
         watch: &mut Watch,
         rules: &Rules<'_>,
-    ) -> Result<Option<Rerun>, CampaignError> {
+    ) -> Result<Option<Rerun>, OomError> {
         match (self.stages.remove(&ended.run), rules.check) {
             (Some(Stage::Target(planned, active)), Some(command)) => {
                 let id = lab.start_check(watch, command, &active, rules.limit)?;
@@ -148,12 +148,7 @@ impl Reruns {
     }
 }
 
-fn start(
-    lab: &mut Lab,
-    watch: &mut Watch,
-    rules: &Rules<'_>,
-    planned: Planned,
-) -> Result<Active, CampaignError> {
+fn start(lab: &mut Lab, watch: &mut Watch, rules: &Rules<'_>, planned: Planned) -> Result<Active, OomError> {
     let kind = Kind {
         mode: if rules.fault.is_anchored() { mode::ANCHORED } else { mode::CHOSEN },
         fault: rules.fault,
@@ -169,7 +164,7 @@ fn start(
 }
 
 /// What the check command found, if it failed: its status and last words.
-fn damage(active: &Active, ended: &Ended) -> Result<Option<String>, CampaignError> {
+fn damage(active: &Active, ended: &Ended) -> Result<Option<String>, OomError> {
     use memtrial_target::watch::End as Ended;
     let how = match ended.end {
         Ended::Exit(0) => return Ok(None),
@@ -191,7 +186,7 @@ fn judge_run(
     ended: Ended,
     damage: Option<&str>,
     rules: &Rules<'_>,
-) -> Result<Rerun, CampaignError> {
+) -> Result<Rerun, OomError> {
     let control = active.memory.control();
     let failed =
         (control.first_failed_site.load(Ordering::Acquire), control.first_failed_nth.load(Ordering::Relaxed));

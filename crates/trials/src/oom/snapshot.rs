@@ -1,5 +1,7 @@
 //! Injections made in snapshots of one running target: one pass tests every allocation.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -8,19 +10,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use memtrial_report::model::{End, Verdict};
-use memtrial_target::filter::{Answer, CLONE_THREAD, Effect, Notice};
-use memtrial_target::memory_of::read_u64;
 use memtrial_target::processes;
 use memtrial_target::watch::{Event, Watch};
 use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::{Obstacle, Slot, mode, slot};
 use memtrial_wire::site::occurrence;
 
-use super::campaign::CampaignError;
+use super::error::OomError;
 use super::judge::{Expectations, Expected, Judgement, Observed, judge};
 use super::lab::{Active, Kind, Lab, MOST_OUTPUT};
 use super::plan::Planned;
-use super::reference::{end_of, is_device, read_path};
+use super::reference::end_of;
 use super::rerun::Go;
 use crate::census::Census;
 use crate::signal;
@@ -81,13 +81,6 @@ enum Reason {
     Call(&'static str),
 }
 
-/// Whose system call was reported.
-enum Caller {
-    Trunk,
-    Snapshot(usize),
-    Nobody,
-}
-
 /// Runs the target once and fails all that is planned in snapshots of it, as far as that is honest.
 ///
 /// # Errors
@@ -98,8 +91,8 @@ pub fn sweep(
     rules: &Rules<'_>,
     planned: &[Planned],
     mut more: impl FnMut() -> Go,
-    mut done: impl FnMut(Shown) -> Result<(), CampaignError>,
-) -> Result<Pass, CampaignError> {
+    mut done: impl FnMut(Shown) -> Result<(), OomError>,
+) -> Result<Pass, OomError> {
     let kind = Kind {
         mode: mode::SNAPSHOT,
         fault: rules.fault,
@@ -140,8 +133,8 @@ impl Sweep<'_> {
         &mut self,
         watch: &mut Watch,
         more: &mut impl FnMut() -> Go,
-        done: &mut impl FnMut(Shown) -> Result<(), CampaignError>,
-    ) -> Result<End, CampaignError> {
+        done: &mut impl FnMut(Shown) -> Result<(), OomError>,
+    ) -> Result<End, OomError> {
         let mut trunk_end = None;
         let mut quiet_since = Instant::now();
         loop {
@@ -168,7 +161,7 @@ impl Sweep<'_> {
                 }
                 Event::Interrupted => {
                     watch.end_all();
-                    return Err(CampaignError::Interrupted);
+                    return Err(OomError::Interrupted);
                 }
                 Event::Ended(_) | Event::TimeUp => {}
             }
@@ -189,10 +182,7 @@ impl Sweep<'_> {
     }
 
     /// Judges and frees the slots of snapshots that have ended.
-    fn collect(
-        &mut self,
-        done: &mut impl FnMut(Shown) -> Result<(), CampaignError>,
-    ) -> Result<(), CampaignError> {
+    fn collect(&mut self, done: &mut impl FnMut(Shown) -> Result<(), OomError>) -> Result<(), OomError> {
         if self.early.is_empty() {
             return Ok(());
         }
@@ -216,7 +206,7 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn look_at(&self, number: usize, mut end: End) -> Result<Shown, CampaignError> {
+    fn look_at(&self, number: usize, mut end: End) -> Result<Shown, OomError> {
         let slot = &self.slots()[number];
         let load = |word: &std::sync::atomic::AtomicU64| word.load(Ordering::Relaxed);
         let planned = Planned { site: load(&slot.site), nth: load(&slot.nth), ordinal: load(&slot.ordinal) };
@@ -285,90 +275,6 @@ impl Sweep<'_> {
         processes::kill(pid);
     }
 
-    /// Decides on a reported system call.
-    fn consider(&mut self, notice: &Notice) -> Answer {
-        match self.caller(notice.thread) {
-            Caller::Trunk => {
-                if self.is_shared_by_clones(notice) {
-                    self.noticed.get_or_insert(notice.effect.text());
-                    self.active.memory.control().noticed.store(1, Ordering::Release);
-                }
-                Answer::Proceed
-            }
-            Caller::Snapshot(number) => self.consider_in_snapshot(number, notice),
-            Caller::Nobody => {
-                processes::kill(processes::process_of(notice.thread).unwrap_or(0));
-                Answer::Refuse
-            }
-        }
-    }
-
-    /// A snapshot leads a process group of its own; all else of the target is in the trunk's, or came from there.
-    fn caller(&self, thread: i32) -> Caller {
-        let mut pid = processes::process_of(thread).unwrap_or(0);
-        let group = processes::group_of(pid);
-        let slot_of = |pid: i32| {
-            let is = |slot: &Slot| slot.pid.load(Ordering::Acquire).cast_signed() == pid;
-            self.taken().find(|(_, slot)| is(slot)).map(|(number, _)| number)
-        };
-        if let Some(number) = slot_of(pid).or_else(|| slot_of(group)) {
-            return Caller::Snapshot(number);
-        }
-        if group == self.trunk {
-            return Caller::Trunk;
-        }
-        while pid > 1 {
-            if let Some(number) = slot_of(pid) {
-                return Caller::Snapshot(number);
-            }
-            if pid == self.trunk {
-                return Caller::Trunk;
-            }
-            pid = processes::parent_of(pid).unwrap_or(0);
-        }
-        Caller::Nobody
-    }
-
-    /// Whether what the trunk is about to do would be shared by its clones from then on.
-    fn is_shared_by_clones(&self, notice: &Notice) -> bool {
-        match notice.effect {
-            // The agent looks for children and threads itself, at each allocation.
-            Effect::HandlesFaults | Effect::Forks | Effect::ForksOrThreads => false,
-            Effect::Signals => !is_to_itself(notice),
-            Effect::OpensForWriting(argument) => !opens_device(notice, argument),
-            Effect::SharesMemory => !self.is_agents_memory(notice),
-            _ => true,
-        }
-    }
-
-    fn consider_in_snapshot(&mut self, number: usize, notice: &Notice) -> Answer {
-        const MAP_ANONYMOUS: u64 = 0x20;
-        let harmless = match notice.effect {
-            // A fault is to be seen, whoever wants to handle it.
-            Effect::HandlesFaults => return Answer::PretendDone,
-            Effect::SetsTimer => true,
-            Effect::Signals => is_to_itself(notice),
-            Effect::OpensForWriting(argument) => opens_device(notice, argument),
-            Effect::SharesMemory => notice.arguments[3] & MAP_ANONYMOUS != 0,
-            Effect::ForksOrThreads => makes_thread(notice),
-            _ => false,
-        };
-        if harmless {
-            return Answer::Proceed;
-        }
-        let pid = self.slots()[number].pid.load(Ordering::Acquire).cast_signed();
-        self.end_snapshot(number, pid, Reason::Call(notice.effect.text()));
-        Answer::Refuse
-    }
-
-    /// Whether a mapping is that of the memory shared with us.
-    fn is_agents_memory(&self, notice: &Notice) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let path = format!("/proc/{}/fd/{}", notice.thread, notice.arguments[4]);
-        let mapped = std::fs::metadata(path).map(|facts| [facts.dev(), facts.ino()]);
-        matches!((mapped, self.active.memory.file_id()), (Ok(mapped), Ok(ours)) if mapped == ours)
-    }
-
     /// Whether the trunk made the reference run's allocations as far as snapshots were made of it; in whatever
     /// order, for threads and hash tables may change that from run to run.
     fn repeats(&self, census: &Census) -> bool {
@@ -383,7 +289,7 @@ impl Sweep<'_> {
     }
 
     /// Holds the trunk against the reference run: only if it ran the same are its snapshots worth anything.
-    fn conclude(self, end: End) -> Result<Pass, CampaignError> {
+    fn conclude(self, end: End) -> Result<Pass, OomError> {
         let control = self.active.memory.control();
         let obstacle = Obstacle::from_code(control.obstacle.load(Ordering::Relaxed));
         let at = control.obstacle_at.load(Ordering::Relaxed);
@@ -413,20 +319,6 @@ impl Sweep<'_> {
             dishonest: differs.map(|how| format!("while snapshots were made of it, the target {how}")),
         })
     }
-}
-
-fn is_to_itself(notice: &Notice) -> bool {
-    let to = (notice.arguments[0] & 0xffff_ffff).try_into().map(u32::cast_signed);
-    to.ok() == processes::process_of(notice.thread)
-}
-
-fn opens_device(notice: &Notice, argument: usize) -> bool {
-    read_path(notice.thread, notice.arguments[argument]).is_some_and(|path| is_device(&path))
-}
-
-/// `clone3` has its flags in the first word of a structure.
-fn makes_thread(notice: &Notice) -> bool {
-    read_u64(notice.thread, notice.arguments[0]).is_some_and(|flags| flags & u64::from(CLONE_THREAD) != 0)
 }
 
 fn read_from(file: &File, from: u64) -> std::io::Result<Vec<u8>> {

@@ -9,7 +9,7 @@ use memtrial_target::memory::SharedMemory;
 use memtrial_target::watch::Watch;
 use memtrial_wire::layout::{CONTROL_VARIABLE, mode};
 
-use super::campaign::CampaignError;
+use super::error::OomError;
 use super::lab::{Kind, Lab};
 use super::options::Options;
 use super::{plan, reference};
@@ -34,7 +34,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// When the target does not run as it should, or never makes that allocation.
-pub fn prepare(options: &Options, lab: &mut Lab, debugger: Debugger) -> Result<Prepared, CampaignError> {
+pub fn prepare(options: &Options, lab: &mut Lab, debugger: Debugger) -> Result<Prepared, OomError> {
     let mut watch = Watch::new()?;
     let mut symbolizer = Symbolizer::new();
     let limit = options.timeout.unwrap_or(std::time::Duration::from_secs(600));

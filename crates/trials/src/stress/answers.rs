@@ -1,5 +1,7 @@
 //! What the agent answers, read: its tests added up, its state, and the chunks that it found overwritten.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 /// All tests together.
@@ -66,13 +68,17 @@ pub struct Status {
     pub overwritten: Vec<Entry>,
     /// How many there are.
     pub overwritten_count: u64,
+    /// Build ids of modules that frames are in, by their paths.
+    pub build_ids: HashMap<String, Vec<u8>>,
 }
 
 impl Status {
-    /// Reads the answer.
+    /// Reads the answer; that of another method, as far as it has the same members.
     #[must_use]
     pub fn of(answer: &Value) -> Status {
         let entries = answer.get("overwritten").and_then(Value::as_array);
+        let modules = answer.get("modules").and_then(Value::as_array);
+        let build_id = |module: &Value| Some((text(module, "path"), bytes(&text(module, "build_id"))?));
         Status {
             held: number(answer, "held"),
             bookkeeping: number(answer, "bookkeeping"),
@@ -80,6 +86,7 @@ impl Status {
             checked: number(answer, "checked"),
             overwritten: entries.into_iter().flatten().map(Entry::of).collect(),
             overwritten_count: number(answer, "overwritten_count"),
+            build_ids: modules.into_iter().flatten().filter_map(build_id).collect(),
         }
     }
 }
@@ -154,6 +161,12 @@ impl Suspected {
     }
 }
 
+/// The bytes that hexadecimal digits stand for.
+fn bytes(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
+
 fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or(0)
 }
@@ -163,8 +176,12 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 fn texts(value: &Value, name: &str) -> Vec<String> {
-    let all = value.get(name).and_then(Value::as_array);
-    all.into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    value.get(name).map(strings).unwrap_or_default()
+}
+
+/// The texts of a list.
+pub(super) fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -201,7 +218,10 @@ mod tests {
         let status = Status::of(&json!({"held": 5, "bookkeeping": 7, "checked": 9, "overwritten_count": 40,
             "overwritten": [{"address": "0x10", "size": 24, "offset": 0, "length": 4, "expected": "ff", "found": "00",
                 "test": null, "number": 3, "stack": ["/bin/x+0x10", 5],
-                "suspects": [{"relation": "before", "address": "0x0", "size": 8, "site": "ab", "stack": []}]}]}));
+                "suspects": [{"relation": "before", "address": "0x0", "size": 8, "site": "ab", "stack": []}]}],
+            "modules": [{"path": "/bin/x", "build_id": "0aff"}, {"path": "/bin/y", "build_id": "zz"}, 5]}));
+        assert_eq!(status.build_ids["/bin/x"], [10, 255]);
+        assert_eq!(status.build_ids.get("/bin/y"), None);
         assert_eq!(
             (status.held, status.bookkeeping, status.checked, status.overwritten_count),
             (5, 7, 9, 40)

@@ -3,7 +3,7 @@
 use memtrial_report::stress::{
     Finding, FindingKind, Limit, LimitKind, Loaded, Overwrite, Relation, Suspect, Verdict,
 };
-use memtrial_report::wording::{bytes, duration, grouped, plural};
+use memtrial_report::wording::{bytes, command_line, duration, grouped, plural};
 
 use super::options::{Options, Subject};
 
@@ -215,7 +215,7 @@ pub fn again(options: &Options) -> String {
         let behind = command.iter().position(|word| word == "stress").map_or(own, |at| at + 1);
         command.splice(behind..behind, ["--seed".to_owned(), options.seed.to_string()]);
     }
-    shlex::try_join(command.iter().map(String::as_str)).unwrap_or_else(|_| command.join(" "))
+    command_line(&command)
 }
 
 /// The limit of a process, and how it took that. `met` and `killed` are the kernel's counts.

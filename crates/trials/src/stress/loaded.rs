@@ -160,7 +160,7 @@ pub fn load(bench: &mut Bench<'_>, place: usize, subject: Subject) -> Result<Out
     {
         notes.push(why);
     }
-    let stopped = session.stopped();
+    let stopped = session.entered().map(|entered| entered.stopped);
     if under.end.is_none() {
         leave(session, &mut notes);
         // It may have been the leaving that it did not survive.
@@ -191,7 +191,7 @@ pub fn load(bench: &mut Bench<'_>, place: usize, subject: Subject) -> Result<Out
         after: after.filter(|_| end.is_none()),
         bookkeeping: under.status.bookkeeping,
         checked: under.status.checked,
-        overwritten: overwrites::describe(&under.status.overwritten, &mut bench.symbolizer),
+        overwritten: overwrites::describe(&under.status, &mut bench.symbolizer),
         overwritten_count: under.status.overwritten_count,
         probe,
         end,

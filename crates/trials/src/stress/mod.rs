@@ -1,12 +1,12 @@
 //! `memtrial stress`: load on the heap of a running process, or of an allocator by itself, and what came of it.
 
 pub(crate) mod allocators;
-mod answers;
+pub mod answers;
 mod ending;
 mod findings;
 mod loaded;
 pub mod options;
-mod overwrites;
+pub mod overwrites;
 mod plan;
 mod probe;
 mod sampling;

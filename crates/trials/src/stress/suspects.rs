@@ -33,8 +33,8 @@ impl Suspects {
         }
         let kind = allocator.kind;
         let slots = if !preloaded {
-            let base = redirect::base_of(pid, &lab.agent).ok_or("the agent is not found in the process")?;
-            let all = redirect::all(pid, &lab.agent, base, kind, lab.scratch.path());
+            let entered = session.entered().ok_or("the agent is not found in the process")?;
+            let all = redirect::all(pid, &entered.library, entered.base, kind, lab.scratch.path());
             Some(all.map_err(|error| format!("its calls can't be redirected: {error}"))?)
         } else if kind == Kind::Glibc {
             None

@@ -1,7 +1,7 @@
 //! The agent in a process that runs, for as long as it is traced.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use memtrial_events::Hit;
@@ -26,7 +26,8 @@ pub struct Attached<'a> {
     pid: i32,
     events: MemoryEvents,
     slots: Option<Slots>,
-    agent: &'a Path,
+    /// The agent's library in the process, and what the loader added to its addresses.
+    library: (PathBuf, u64),
     scratch: &'a Scratch,
     stopped: Duration,
     next_look: Instant,
@@ -69,7 +70,7 @@ impl<'a> Attached<'a> {
     pub fn begin(
         identity: &Identity,
         mut events: MemoryEvents,
-        agent: &'a Path,
+        agent: &Path,
         scratch: &'a Scratch,
     ) -> Result<Attached<'a>, AttachedError> {
         let pid = identity.pid;
@@ -92,23 +93,31 @@ impl<'a> Attached<'a> {
         if entered.value != 0 {
             return Err(refused(attach::refused(entered.value).to_owned()));
         }
-        let slots = redirect::announced(pid, agent, entered.base, allocator.kind, scratch.path());
+        let (library, base) = (entered.library, entered.base);
+        let slots = redirect::announced(pid, &library, base, allocator.kind, scratch.path());
         let slots = match slots {
             Ok(slots) => slots,
             Err(error) => {
-                let _ = attach::call(pid, agent, "memtrial_leave", "", PATIENCE);
+                let _ = attach::call(pid, &library, base, "memtrial_leave", "", PATIENCE);
                 return Err(no_way(error));
             }
         };
         let stopped = entered.stopped.max(slots.stopped());
         let next_look = Instant::now() + LOOK;
-        Ok(Attached { pid, events, slots: Some(slots), agent, scratch, stopped, next_look })
+        let library = (library, base);
+        Ok(Attached { pid, events, slots: Some(slots), library, scratch, stopped, next_look })
     }
 
     /// The memory events.
     #[must_use]
     pub fn events(&self) -> &MemoryEvents {
         &self.events
+    }
+
+    /// What the loader of the process added to the addresses of the agent's library.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.library.1
     }
 
     /// How long a thread of the process stood still at most.
@@ -132,7 +141,8 @@ impl<'a> Attached<'a> {
         }
         redirect::forget(self.pid, self.scratch.path());
         if lives
-            && let Err(error) = attach::call(self.pid, self.agent, "memtrial_leave", "", PATIENCE)
+            && let (library, base) = &self.library
+            && let Err(error) = attach::call(self.pid, library, *base, "memtrial_leave", "", PATIENCE)
             && !matches!(error, AttachError::Gone(_) | AttachError::NotLoaded { .. })
         {
             notes

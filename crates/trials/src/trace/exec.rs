@@ -16,6 +16,7 @@ use memtrial_wire::layout::CONTROL_VARIABLE;
 
 use super::live::{self, Seen, Source};
 use super::memory_events::MemoryEvents;
+use super::tree::Tree;
 use crate::signal;
 
 /// Between two looks whether a program has ended of which nothing is written down any more.
@@ -50,14 +51,15 @@ pub struct Traced {
 }
 
 impl Started<'_> {
-    /// Starts the program, and hands hits to the sink until it has ended. Its streams and the terminal are its own.
+    /// Starts the program, and hands hits to the sink until it has ended: its memory events, and of `others` what it and its
+    /// children do. Its streams and the terminal are its own.
     ///
     /// # Errors
     /// When it can't be started.
-    pub fn run(
+    pub fn run<S: Source>(
         &self,
         events: &mut MemoryEvents,
-        others: &mut [&mut dyn Source],
+        mut others: Option<&mut Tree<S>>,
         table: &Table,
         sink: &mut dyn Sink,
     ) -> io::Result<Traced> {
@@ -66,10 +68,13 @@ impl Started<'_> {
         let (unasked, _never_closed) = io::pipe()?;
         let interrupt = Interrupt::on_input(unasked.into());
         let mut program = Foreground::start(&mut command)?;
+        if let Some(others) = &mut others {
+            others.add(program.pid);
+        }
         let deadline = self.duration.map(|duration| Instant::now() + duration);
         let mut timed_out = false;
         let mut sources: Vec<&mut dyn Source> = vec![events];
-        sources.extend(others.iter_mut().map(|source| &mut **source as &mut dyn Source));
+        sources.extend(others.map(|others| others as &mut dyn Source));
         let mut has_ended = || {
             if !timed_out && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 timed_out = true;

@@ -32,6 +32,11 @@ impl Family {
         Family { root, known: HashMap::new() }
     }
 
+    /// Notes that a process descends from the root: it may have ended before the first of its hits is read.
+    pub fn add(&mut self, pid: u32) {
+        self.known.insert(pid, Kin::Descends);
+    }
+
     /// How a process is related. What was found is remembered: hits come in long after a process has ended.
     pub fn kin(&mut self, pid: u32) -> Kin {
         if let Some(kin) = self.known.get(&pid) {
@@ -77,5 +82,8 @@ mod tests {
         cat.wait().expect("it is ours");
         assert_eq!(family.kin(cat.id()), Kin::Descends, "as it was known");
         assert_eq!(Family::of(std::process::id()).kin(cat.id()), Kin::Unknown);
+        let mut told = Family::of(std::process::id());
+        told.add(cat.id());
+        assert_eq!(told.kin(cat.id()), Kin::Descends, "as it was said");
     }
 }

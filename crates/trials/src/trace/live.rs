@@ -69,9 +69,10 @@ pub fn follow(
         if over || interrupt.sleep(if idle { IDLE } else { BUSY }) {
             break;
         }
+        let now = monotonic();
         result = flow.take(sources).and_then(|any| {
             idle = !any;
-            flow.release(known(sources), None)?;
+            flow.release(known(sources, now), None)?;
             flow.tell_lost(sources)?;
             if idle { flow.sink.flush() } else { Ok(()) }
         });
@@ -83,8 +84,10 @@ pub fn follow(
     }
     let limit = flow.seen.interrupted.then_some(begun + PARTING);
     let result = result.and_then(|()| {
+        let mut now = monotonic();
         while flow.take(sources)? && limit.is_none_or(|limit| Instant::now() < limit) {
-            flow.release(known(sources), limit)?;
+            flow.release(known(sources, now), limit)?;
+            now = monotonic();
         }
         flow.release(u64::MAX, limit)?;
         flow.seen.unwritten = flow.merger.finish().count() as u64;
@@ -102,10 +105,11 @@ fn is_unfetched(value: &Value) -> bool {
     matches!(value, Value::Missing(Missing::Fault | Missing::Operand))
 }
 
-/// The time up to which all hits of all sources are known.
-fn known(sources: &[&mut dyn Source]) -> u64 {
+/// The time up to which all hits of all sources are known, which were read at `began` or later: this process may stand still
+/// between two of them.
+fn known(sources: &[&mut dyn Source], began: u64) -> u64 {
     let complete = sources.iter().filter_map(|source| source.complete_until()).min();
-    monotonic().saturating_sub(HOLD).min(complete.unwrap_or(u64::MAX))
+    began.saturating_sub(HOLD).min(complete.unwrap_or(u64::MAX))
 }
 
 /// The way of hits from sources to the sink.

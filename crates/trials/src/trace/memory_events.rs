@@ -12,7 +12,6 @@ use memtrial_events::recording::{Follower, RecordingError, Writer};
 use memtrial_events::{Hit, Selection, Table, memory};
 use memtrial_target::memory::{Events, Setup, SharedMemory};
 use memtrial_target::{clock, files, processes, scratch};
-use memtrial_wire::fault::Fault;
 use memtrial_wire::layout::mode;
 use memtrial_wire::recording::{self as wire, CHUNK, Head};
 use memtrial_wire::tracing::backend;
@@ -126,14 +125,7 @@ impl MemoryEvents {
         make_recording(&recording, &Table { events: recorded, ..table.clone() }, most)
             .map_err(at(&recording))?;
         let path = scratch.join(SHARED);
-        let setup = Setup {
-            mode: mode::TRACE,
-            fault: Fault::Once,
-            anchor: (0, 0),
-            follow,
-            write_limit: 0,
-            data_limit: 0,
-        };
+        let setup = Setup { follow, ..Setup::of(mode::TRACE) };
         let mut shared = SharedMemory::create(&path, &setup).map_err(at(&path))?;
         let events = Events {
             enabled,

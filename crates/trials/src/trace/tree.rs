@@ -44,6 +44,11 @@ impl<S> Tree<S> {
     pub fn new(source: S) -> Tree<S> {
         Tree { source, family: Family::of(std::process::id()), untold: 0 }
     }
+
+    /// Notes that this process was started.
+    pub fn add(&mut self, pid: i32) {
+        self.family.add(pid.cast_unsigned());
+    }
 }
 
 impl<S: Source> Source for Tree<S> {

@@ -1,79 +1,29 @@
 //! A whole trial: reference runs, plan, snapshots, reruns, confirmation, findings.
 
+mod conclusion;
+
+pub use conclusion::Conclusion;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use memtrial_report::model::{Coverage, End, Finding, Outcome, Report, SCHEMA, Site, Verdict, Way};
+use memtrial_report::model::{Coverage, End, Outcome, Report, SCHEMA, Site, Way};
 use memtrial_symbols::symbolize::Symbolizer;
 use memtrial_target::filter;
 use memtrial_target::watch::Watch;
 use regex::bytes::Regex;
 
 use super::confirm::{Confirmations, Outcomes};
-use super::findings::{self, Evidence, Evidences, Material};
+use super::error::OomError;
+use super::findings::{Evidence, Evidences};
 use super::judge::Expectations;
 use super::lab::{Lab, LabError, Limits};
 use super::options::{Mode, Options};
-use super::plan::{self, PlanError, Planned};
+use super::plan::{self, Planned};
 use super::reference::{self, Established};
 use super::rerun::{self, Go, Rerun};
 use super::snapshot::{self, Shown};
-
-/// Why a trial has no report.
-#[derive(Debug, thiserror::Error)]
-pub enum CampaignError {
-    /// A run could not be made.
-    #[error(transparent)]
-    Lab(#[from] LabError),
-    /// The options select nothing.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The target fails without a fault.
-    #[error("without any fault, the target {}", describe_end(*.end))]
-    Reference {
-        /// How it ended.
-        end: End,
-        /// What it said.
-        stderr: String,
-    },
-    /// There is nothing to fail.
-    #[error("the agent saw no allocation: the target makes none, or its allocator can't be reached")]
-    NoAllocations,
-    /// The agent can't unwind there.
-    #[error("the target's C library is older than glibc 2.35, which the agent needs")]
-    OldLibrary,
-    /// All reruns diverged, or snapshots alone reach nothing.
-    #[error("none of the planned allocations could be tested: {0}")]
-    NothingTested(String),
-    /// The options leave nothing to test.
-    #[error("nothing was tested: {0}")]
-    NothingAsked(&'static str),
-    /// Outcomes could not be kept.
-    #[error("cannot keep the outcomes: {0}")]
-    Journal(io::Error),
-    /// `--expect-stderr` is no regular expression.
-    #[error("--expect-stderr: {0}")]
-    Pattern(#[from] regex::Error),
-    /// The user interrupted before there was anything to report.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl From<io::Error> for CampaignError {
-    fn from(error: io::Error) -> CampaignError {
-        CampaignError::Lab(LabError::Scratch(error))
-    }
-}
-
-fn describe_end(end: End) -> String {
-    match end {
-        End::Exit(status) => format!("ends with status {status}"),
-        End::Signal(signal) => format!("is ended by {}", crate::signal::name(signal)),
-        End::Timeout => "does not end within its time limit".to_owned(),
-        End::Flood => "writes without end".to_owned(),
-    }
-}
 
 /// What the trial is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,14 +51,6 @@ pub trait Progress {
     fn step(&mut self);
 }
 
-/// The report, and what belongs to it.
-pub struct Trial {
-    /// The report; the findings' folders are for the caller to fill in.
-    pub report: Report,
-    /// Captured stdout and stderr of each finding, in the same order.
-    pub outputs: Vec<[Vec<u8>; 2]>,
-}
-
 /// The shortest time limit of an injection, unless the user gives one.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(5);
 /// The time limit of a reference run, unless the user gives one.
@@ -120,7 +62,7 @@ const WRITE_ALLOWANCE: u64 = 64 << 20;
 ///
 /// # Errors
 /// When the target does not run as it should.
-pub fn list(options: &Options, lab: &mut Lab) -> Result<(Report, Vec<Site>), CampaignError> {
+pub fn list(options: &Options, lab: &mut Lab) -> Result<(Report, Vec<Site>), OomError> {
     let mut watch = Watch::new()?;
     let mut symbolizer = Symbolizer::new();
     let limit = options.timeout.unwrap_or(REFERENCE_LIMIT);
@@ -159,7 +101,7 @@ pub fn run(
     known: &[Outcome],
     stdin: Option<&str>,
     progress: &mut dyn Progress,
-) -> Result<Trial, CampaignError> {
+) -> Result<Conclusion, OomError> {
     let expectations = Expectations {
         exit: options.expect_exit.clone(),
         stderr: options.expect_stderr.as_deref().map(Regex::new).transpose()?,
@@ -170,7 +112,7 @@ pub fn run(
     let limit = options.timeout.unwrap_or(REFERENCE_LIMIT);
     let established = reference::establish(lab, &mut watch, limit, &options.expect_exit)?;
     let mut symbolizer = Symbolizer::new();
-    let mut campaign = Campaign {
+    let mut trial = Trial {
         options,
         lab,
         watch: &mut watch,
@@ -185,14 +127,14 @@ pub fn run(
         coverage: Coverage::default(),
         warnings: established.warnings.clone(),
     };
-    campaign.set_limits(&established);
-    match campaign.inject(&established, known) {
+    trial.set_limits(&established);
+    match trial.inject(&established, known) {
         Ok(()) => {}
-        Err(CampaignError::Interrupted) => campaign.coverage.stopped = Some("interrupted".to_owned()),
+        Err(OomError::Interrupted) => trial.coverage.stopped = Some("interrupted".to_owned()),
         Err(error) => return Err(error),
     }
-    let interrupted = campaign.coverage.stopped.as_deref() == Some("interrupted");
-    campaign.report(established, stdin, interrupted)
+    let interrupted = trial.coverage.stopped.as_deref() == Some("interrupted");
+    trial.report(established, stdin, interrupted)
 }
 
 fn injection_limit(options: &Options, established: &Established) -> Duration {
@@ -201,7 +143,7 @@ fn injection_limit(options: &Options, established: &Established) -> Duration {
 }
 
 /// A trial under way.
-struct Campaign<'a> {
+struct Trial<'a> {
     options: &'a Options,
     lab: &'a mut Lab,
     watch: &'a mut Watch,
@@ -217,7 +159,7 @@ struct Campaign<'a> {
     warnings: Vec<String>,
 }
 
-impl Campaign<'_> {
+impl Trial<'_> {
     fn set_limits(&mut self, established: &Established) {
         let written = [&established.expected.stdout, &established.expected.stderr];
         let most = written.iter().filter_map(|output| output.as_ref()).map(Vec::len).max().unwrap_or(0);
@@ -228,7 +170,7 @@ impl Campaign<'_> {
         self.lab.set_limits(Limits { write, data });
     }
 
-    fn inject(&mut self, established: &Established, known: &[Outcome]) -> Result<(), CampaignError> {
+    fn inject(&mut self, established: &Established, known: &[Outcome]) -> Result<(), OomError> {
         if !self.options.fault.is_anchored() {
             return self.inject_once(established);
         }
@@ -265,7 +207,7 @@ impl Campaign<'_> {
         filter::check_support().err().map(|error| format!("the kernel can't report system calls: {error}"))
     }
 
-    fn by_snapshots(&mut self, established: &Established, planned: &[Planned]) -> Result<(), CampaignError> {
+    fn by_snapshots(&mut self, established: &Established, planned: &[Planned]) -> Result<(), OomError> {
         if planned.is_empty() {
             return Ok(());
         }
@@ -290,14 +232,14 @@ impl Campaign<'_> {
                 Err(reason) => *handed_over.entry(reason).or_default() += 1,
                 Ok(judgement) => {
                     let outcome = outcome(&shown.planned, Way::Snapshot, shown.end, &judgement);
-                    progress.outcome(&outcome).map_err(CampaignError::Journal)?;
+                    progress.outcome(&outcome).map_err(OomError::Journal)?;
                     outcomes.insert(shown.planned, outcome);
                 }
             }
             Ok(())
         };
         let pass = match snapshot::sweep(self.lab, self.watch, &rules, planned, || go(deadline), done) {
-            Err(CampaignError::Lab(LabError::Launch(error))) => {
+            Err(OomError::Lab(LabError::Launch(error))) => {
                 self.coverage.snapshots_ended = Some(error.to_string());
                 return Ok(());
             }
@@ -325,24 +267,24 @@ impl Campaign<'_> {
         }
     }
 
-    fn by_reruns(&mut self, established: &Established, planned: &[Planned]) -> Result<(), CampaignError> {
+    fn by_reruns(&mut self, established: &Established, planned: &[Planned]) -> Result<(), OomError> {
         if planned.is_empty() {
             return Ok(());
         }
         self.progress.begin(Phase::Reruns, planned.len() as u64);
-        self.rerun(established, planned, &[], |campaign, rerun| {
+        self.rerun(established, planned, &[], |trial, rerun| {
             let planned = rerun.planned;
             let outcome = outcome(&planned, Way::Rerun, rerun.end, &rerun.judgement);
-            campaign.progress.outcome(&outcome).map_err(CampaignError::Journal)?;
-            campaign.confirmations.observed(&planned, &outcome);
-            campaign.keep(&outcome, rerun);
-            campaign.outcomes.insert(planned, outcome);
+            trial.progress.outcome(&outcome).map_err(OomError::Journal)?;
+            trial.confirmations.observed(&planned, &outcome);
+            trial.keep(&outcome, rerun);
+            trial.outcomes.insert(planned, outcome);
             Ok(())
         })
     }
 
     /// A fault that chooses by itself: one run is the whole injection.
-    fn inject_once(&mut self, established: &Established) -> Result<(), CampaignError> {
+    fn inject_once(&mut self, established: &Established) -> Result<(), OomError> {
         let selected = plan::select(self.options, &established.census, self.symbolizer)?;
         let filtered = !self.options.only.is_empty() || !self.options.skip.is_empty();
         let sites: std::collections::BTreeSet<u64> =
@@ -352,18 +294,18 @@ impl Campaign<'_> {
         self.coverage.snapshots_ended =
             Some("the fault chooses by itself what fails: one run is all".to_owned());
         self.progress.begin(Phase::Reruns, 1);
-        self.rerun(established, &[Planned { ordinal: 0, site: 0, nth: 0 }], &sites, |campaign, rerun| {
+        self.rerun(established, &[Planned { ordinal: 0, site: 0, nth: 0 }], &sites, |trial, rerun| {
             let planned = Planned { ordinal: 0, site: rerun.failed.0, nth: rerun.failed.1 };
             let outcome = outcome(&planned, Way::Rerun, rerun.end, &rerun.judgement);
-            campaign.progress.outcome(&outcome).map_err(CampaignError::Journal)?;
-            campaign.confirmations.observed(&planned, &outcome);
-            campaign.keep(&outcome, Rerun { planned, ..rerun });
-            campaign.outcomes.insert(planned, outcome);
+            trial.progress.outcome(&outcome).map_err(OomError::Journal)?;
+            trial.confirmations.observed(&planned, &outcome);
+            trial.keep(&outcome, Rerun { planned, ..rerun });
+            trial.outcomes.insert(planned, outcome);
             Ok(())
         })
     }
 
-    fn confirm(&mut self, established: &Established) -> Result<(), CampaignError> {
+    fn confirm(&mut self, established: &Established) -> Result<(), OomError> {
         loop {
             let next = self.confirmations.next(&self.outcomes, self.options.policy);
             if next.is_empty() || self.coverage.stopped.is_some() && self.deadline.is_none() {
@@ -372,12 +314,12 @@ impl Campaign<'_> {
             self.progress.begin(Phase::Confirming, next.len() as u64);
             // Whatever the time: without this nothing bad could be reported.
             let deadline = self.deadline.take();
-            let result = self.rerun(established, &next, &[], |campaign, rerun| {
+            let result = self.rerun(established, &next, &[], |trial, rerun| {
                 let planned = rerun.planned;
                 let shown = outcome(&planned, Way::Rerun, rerun.end, &rerun.judgement);
-                let shown = campaign.confirmations.take_in(planned, shown, &mut campaign.outcomes);
-                campaign.progress.outcome(&shown).map_err(CampaignError::Journal)?;
-                campaign.keep(&shown, rerun);
+                let shown = trial.confirmations.take_in(planned, shown, &mut trial.outcomes);
+                trial.progress.outcome(&shown).map_err(OomError::Journal)?;
+                trial.keep(&shown, rerun);
                 Ok(())
             });
             self.deadline = deadline;
@@ -398,8 +340,8 @@ impl Campaign<'_> {
         established: &Established,
         queue: &[Planned],
         sites: &[u64],
-        mut take: impl FnMut(&mut Self, Rerun) -> Result<(), CampaignError>,
-    ) -> Result<(), CampaignError> {
+        mut take: impl FnMut(&mut Self, Rerun) -> Result<(), OomError>,
+    ) -> Result<(), OomError> {
         let rules = rerun::Rules {
             fault: self.options.fault,
             sites,
@@ -415,75 +357,6 @@ impl Campaign<'_> {
             take(self, rerun)?;
         }
         Ok(())
-    }
-
-    fn report(
-        mut self,
-        established: Established,
-        stdin: Option<&str>,
-        interrupted: bool,
-    ) -> Result<Trial, CampaignError> {
-        let reached = |outcome: &&Outcome| outcome.verdict != Verdict::Unreached;
-        let tested: Vec<&Outcome> = self.outcomes.values().filter(reached).collect();
-        self.coverage.tested = tested.len() as u64;
-        let by = |way| tested.iter().filter(|outcome| outcome.way == way).count() as u64;
-        (self.coverage.by_snapshot, self.coverage.by_rerun) = (by(Way::Snapshot), by(Way::Rerun));
-        let sites: std::collections::HashSet<&str> =
-            tested.iter().map(|outcome| outcome.hash.as_str()).collect();
-        self.coverage.sites_tested = sites.len() as u64;
-        let left = self.coverage.planned.saturating_sub(self.outcomes.len() as u64);
-        if left > 0 && !interrupted && self.options.max_time.is_some() {
-            self.coverage.stopped = Some("--max-time has passed".to_owned());
-        }
-        if tested.is_empty() && !interrupted {
-            if self.coverage.stopped.is_some() {
-                return Err(CampaignError::NothingAsked("--max-time had passed before the first injection"));
-            }
-            if !self.options.fault.is_anchored() {
-                return Err(CampaignError::NothingAsked("the fault chose none of the run's allocations"));
-            }
-            let why = match (&self.coverage.snapshots_ended, self.options.mode) {
-                (Some(why), Mode::Snapshot) => why.clone(),
-                _ => "the reruns did not make them".to_owned(),
-            };
-            return Err(CampaignError::NothingTested(why));
-        }
-        let mut verdicts: BTreeMap<Verdict, u64> = BTreeMap::new();
-        for outcome in self.outcomes.values() {
-            *verdicts.entry(outcome.verdict).or_default() += 1;
-        }
-        let material = Material {
-            options: self.options,
-            census: &established.census,
-            outcomes: &self.outcomes,
-            confirmations: &self.confirmations,
-            evidence: &self.evidence,
-            stdin,
-        };
-        let grouped = findings::group(&material, self.symbolizer);
-        let nothing = || [Vec::new(), Vec::new()];
-        let outputs = grouped.findings.iter().map(|(_, planned)| {
-            self.evidence.get(planned).map_or_else(nothing, |evidence| evidence.outputs.clone())
-        });
-        let outputs = outputs.collect();
-        let findings: Vec<Finding> = grouped.findings.into_iter().map(|(finding, _)| finding).collect();
-        self.warnings.extend(self.symbolizer.warnings());
-        let exit_status = if interrupted { 130 } else { u8::from(!findings.is_empty()) };
-        let report = Report {
-            schema: SCHEMA,
-            trial: "oom".to_owned(),
-            command: self.options.command.clone(),
-            fault: self.options.fault.to_string(),
-            policy: self.options.policy,
-            reference: established.report,
-            coverage: self.coverage,
-            verdicts: verdicts.into_iter().collect(),
-            findings,
-            unconfirmed: grouped.unconfirmed,
-            warnings: self.warnings,
-            exit_status,
-        };
-        Ok(Trial { report, outputs })
     }
 }
 

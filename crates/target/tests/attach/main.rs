@@ -1,122 +1,18 @@
 //! Attaching to running programs: they are entered, redirected and left, and come out right.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+#[path = "../blocked/mod.rs"]
+mod blocked;
+mod refused;
+mod target;
+
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use memtrial_target::attach::{self, AttachError, Entered, SafePoint, Slots, Stopped};
+use blocked::wait_until_blocked;
+use memtrial_target::attach::{self, AttachError, Entered, SafePoint, Stopped};
 
-/// Far beyond what anything takes on a slow machine.
-const LIMIT: Duration = Duration::from_secs(60);
-
-const TABLE: [(&str, &str); 4] = [
-    ("malloc", "hook_malloc"),
-    ("calloc", "hook_calloc"),
-    ("realloc", "hook_realloc"),
-    ("free", "hook_free"),
-];
-
-thread_local! {
-    /// The folder with the programs of a test, which vanishes with its thread.
-    static FOLDER: tempfile::TempDir = tempfile::tempdir().expect("a writable temporary folder");
-
-    static LIBRARY: PathBuf = compile("library.c", "library.so", &["-shared", "-fPIC"]);
-}
-
-fn folder() -> PathBuf {
-    FOLDER.with(|folder| folder.path().to_path_buf())
-}
-
-fn library() -> PathBuf {
-    LIBRARY.with(PathBuf::clone)
-}
-
-fn compile(source: &str, name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attach").join(source);
-    let program = folder().join(name);
-    let mut gcc = Command::new("gcc");
-    let done = gcc.args(["-O1", "-w", "-pthread", "-o"]).arg(&program).arg(source).args(flags).output();
-    let done = done.expect("the tests need gcc");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    program
-}
-
-/// A running program, which ends with the test.
-struct Target {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Target {
-    fn start(program: &Path) -> Target {
-        Target::of(&mut Command::new(program))
-    }
-
-    fn of(command: &mut Command) -> Target {
-        Target::of_if_ready(command).expect("it says that it is ready")
-    }
-
-    fn of_if_ready(command: &mut Command) -> Option<Target> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("just built");
-        let stdin = child.stdin.take().expect("piped");
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut target = Target { child, stdin, stdout };
-        (target.line() == "ready").then_some(target)
-    }
-
-    fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid")
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("text");
-        line.trim().to_owned()
-    }
-
-    fn tell(&mut self) {
-        self.stdin.write_all(b"q").expect("it listens");
-    }
-
-    fn enter(&self) -> Result<Entered, AttachError> {
-        attach::enter(self.pid(), &library(), "begin", "twelve bytes", LIMIT)
-    }
-
-    fn redirect(&self, base: u64) -> Slots {
-        Slots::install(self.pid(), &library(), base, &TABLE).expect("its slots can be written")
-    }
-
-    fn counted(&self) -> u64 {
-        attach::call(self.pid(), &library(), "counted", "", LIMIT).expect("it can be entered again").value
-    }
-
-    /// Tells it to end, and checks that it was not disturbed.
-    fn ends_right(mut self) {
-        let _ = self.stdin.write_all(b"q\n");
-        assert_eq!(self.line(), "right");
-        assert!(self.child.wait().expect("our child").success());
-    }
-
-    fn ends_right_when_signalled(mut self) {
-        self.signal(libc::SIGUSR1);
-        assert_eq!(self.line(), "right");
-        assert!(self.child.wait().expect("our child").success());
-    }
-
-    fn signal(&self, signal: i32) {
-        // SAFETY: no pointers; the child is ours and not reaped.
-        unsafe { libc::kill(self.pid(), signal) };
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use target::{LIMIT, Target, compile, folder, library};
 
 fn entered_times(times: u32, program: &Path, check: impl Fn(&Entered)) {
     for _ in 0..times {
@@ -151,8 +47,9 @@ fn a_program_that_waits_in_a_system_call_is_entered_at_once() {
         for _ in 0..5 {
             let target = Target::start(&program);
             // It says that it is ready before it waits.
-            std::thread::sleep(Duration::from_millis(5));
+            wait_until_blocked(target.pid());
             assert_eq!(target.enter().expect("it has safe points").value, 12);
+            wait_until_blocked(target.pid());
             let again = target.enter().expect("it has safe points");
             assert!(matches!(again.point, SafePoint::Waiting(_)), "{again:?}");
             target.ends_right();
@@ -249,10 +146,10 @@ fn a_program_that_was_entered_very_often_is_left_its_room() {
         std::fs::remove_file(&copy).expect("it is ours");
         entered
     };
-    for number in 0..60 {
+    for number in 0..12 {
         assert_eq!(enter_by(number).expect("there is room").value, 12);
     }
-    assert!(matches!(enter_by(60), Err(AttachError::TooMany { copies: 60, .. })));
+    assert!(matches!(enter_by(12), Err(AttachError::TooMany { copies: 12, .. })));
 }
 
 #[test]
@@ -288,11 +185,17 @@ fn is_redirected_and_left(program: &Path) {
     assert_eq!(slots.refresh().expect("it is there"), 0, "all is redirected already");
     assert_eq!(slots.left_alone(), 0);
     slots.remove().expect("it is there");
-    // Calls that were in a hook come out of it meanwhile.
-    std::thread::sleep(Duration::from_millis(20));
-    let count = target.counted();
-    std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(target.counted(), count, "nothing is redirected any more");
+    // Calls that were in a hook come out of it when their threads get a processor again.
+    let (begun, mut count) = (Instant::now(), target.counted());
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = target.counted();
+        if now == count {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "something is still redirected: {now} calls");
+        count = now;
+    }
     target.ends_right();
 }
 
@@ -309,107 +212,6 @@ fn calls_are_redirected_and_put_back() {
 #[test]
 fn calls_of_another_allocator_are_redirected_and_put_back() {
     is_redirected_and_left(&compile("heavy.c", "redirected_je", &["-Wl,--no-as-needed", "-ljemalloc"]));
-}
-
-#[test]
-fn a_function_that_faults_is_told_and_does_no_harm() {
-    let target = Target::start(&compile("heavy.c", "faulting", &[]));
-    target.enter().expect("it has safe points");
-    let error = attach::call(target.pid(), &library(), "faulty", "", LIMIT).expect_err("it faults");
-    assert!(matches!(error, AttachError::Fault { signal: libc::SIGSEGV, .. }), "{error}");
-    target.ends_right();
-}
-
-#[test]
-fn a_function_that_does_not_come_back_is_given_up() {
-    let target = Target::start(&compile("heavy.c", "endless", &[]));
-    target.enter().expect("it has safe points");
-    let error =
-        attach::call(target.pid(), &library(), "endless", "", Duration::from_secs(3)).expect_err("never");
-    assert!(matches!(error, AttachError::Late { .. }), "{error}");
-    target.ends_right();
-}
-
-#[test]
-fn what_cannot_be_entered_is_told() {
-    let gone = attach::enter(i32::MAX, &library(), "begin", "", LIMIT);
-    assert!(matches!(gone, Err(AttachError::Gone(_))), "{gone:?}");
-
-    let target = Target::start(&compile("poll.c", "static", &["-static"]));
-    assert!(matches!(target.enter(), Err(AttachError::NotDynamic(_))));
-    target.ends_right();
-
-    let target = Target::start(&compile("poll.c", "polls", &[]));
-    let absent = attach::call(target.pid(), &library(), "begin", "", LIMIT);
-    assert!(matches!(absent, Err(AttachError::NotLoaded { .. })), "{absent:?}");
-    let text = folder().join("text.so");
-    std::fs::write(&text, "not a library".repeat(100)).expect("a writable folder");
-    let refused = attach::enter(target.pid(), &text, "begin", "", LIMIT).expect_err("it is no library");
-    assert!(refused.to_string().contains("invalid ELF header"), "{refused}");
-    let unknown = attach::enter(target.pid(), &library(), "no_such", "", LIMIT);
-    assert!(matches!(unknown, Err(AttachError::NoFunction { .. })), "{unknown:?}");
-    target.signal(libc::SIGSTOP);
-    let begun = Instant::now();
-    loop {
-        let entered = target.enter();
-        if matches!(entered, Err(AttachError::Suspended(_))) {
-            break;
-        }
-        assert!(begun.elapsed() < LIMIT, "it does not stop: {entered:?}");
-    }
-    target.signal(libc::SIGCONT);
-    assert!(target.enter().is_ok());
-    target.ends_right();
-
-    let mut target = Target::start(&compile("poll.c", "zombie", &[]));
-    target.child.kill().expect("our child");
-    let begun = Instant::now();
-    while !matches!(target.enter(), Err(AttachError::Gone(_))) {
-        assert!(begun.elapsed() < LIMIT, "it does not end");
-    }
-    assert!(!target.child.wait().expect("its end is still ours to see").success());
-}
-
-#[test]
-fn a_process_that_sees_other_files_is_told() {
-    let hidden = tempfile::tempdir().expect("a writable temporary folder");
-    let hidden_library = hidden.path().join("library.so");
-    std::fs::copy(library(), &hidden_library).expect("a writable temporary folder");
-    let program = compile("poll.c", "elsewhere", &[]);
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs none \"$1\" && exec \"$0\" || echo no").arg(&program).arg(hidden.path());
-    let Some(target) = Target::of_if_ready(&mut command) else {
-        eprintln!("not tested: no namespaces can be made here");
-        return;
-    };
-    let error =
-        attach::enter(target.pid(), &hidden_library, "begin", "", LIMIT).expect_err("it is not there for it");
-    assert!(matches!(error, AttachError::OtherNamespace { .. }), "{error}");
-    assert_eq!(target.enter().expect("this one it sees").value, 12);
-    target.ends_right();
-}
-
-#[test]
-fn a_process_of_another_user_is_told() {
-    // SAFETY: no arguments.
-    if unsafe { libc::geteuid() } == 0 {
-        eprintln!("not tested: root may enter any process");
-        return;
-    }
-    let error = attach::enter(1, &library(), "begin", "", LIMIT).expect_err("it is root's");
-    assert!(matches!(error, AttachError::Forbidden { .. }), "{error}");
-}
-
-#[test]
-fn a_traced_process_is_told_with_its_tracer() {
-    let target = Target::start(&compile("poll.c", "traced", &[]));
-    let stopped = Stopped::all(target.pid()).expect("it can be stopped");
-    let me = i32::try_from(std::process::id()).expect("a pid");
-    let error = target.enter().expect_err("only one can trace");
-    assert!(matches!(error, AttachError::AlreadyTraced { by, .. } if by == me), "{error}");
-    drop(stopped);
-    target.ends_right();
 }
 
 #[test]
