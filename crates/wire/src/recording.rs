@@ -62,7 +62,8 @@ pub struct Head {
 pub struct ChunkHead {
     /// [`CHUNK_MAGIC`], written last.
     pub magic: AtomicU32,
-    /// Bytes in use, this head included; [`ENDED`] is added when it is known that the thread has ended.
+    /// Bytes in use, this head included; [`WRITING`] is added while a record is written, and [`ENDED`] when it is known that the
+    /// thread has ended.
     pub used: AtomicU32,
     /// The process that wrote it.
     pub pid: u32,
@@ -74,8 +75,10 @@ pub struct ChunkHead {
     pub monotonic: u64,
 }
 
-/// Added to the bytes of a chunk in use.
+/// Added to the bytes of a chunk in use: its thread has ended.
 pub const ENDED: u32 = 1 << 31;
+/// Added to the bytes of a chunk in use, before the time of a record is taken: the record will be older than when it comes.
+pub const WRITING: u32 = 1 << 30;
 /// Bytes of a chunk's head.
 pub const CHUNK_HEAD: usize = size_of::<ChunkHead>();
 

@@ -7,11 +7,11 @@
 //! written to its parent's chunk, and bears its parent's pid, but for the program that it executes.
 
 use core::arch::x86_64::_rdtsc;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use memtrial_wire::recording::{
-    Before, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ChunkHead, Field, HEAD, Head, MAGIC, MAX_TEXT, VERSION, Why,
-    clock, write_record,
+    Before, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ChunkHead, Field, HEAD, Head, MAGIC, MAX_TEXT, VERSION, WRITING,
+    Why, clock, write_record,
 };
 use memtrial_wire::tracing::Tracing;
 
@@ -163,7 +163,7 @@ fn ticks() -> u64 {
 fn record<'a>(head: &Head, event: u16, fields: impl Fields<'a>, tracing: &Tracing) -> bool {
     let recorder = thread::recorder();
     let current = recorder.owner.get() == owner() && recorder.chunk.get() != 0;
-    current && append(recorder, now(head), event, fields.clone())
+    current && append(recorder, head, event, fields.clone())
         || record_in_new(recorder, head, event, fields, tracing)
 }
 
@@ -200,20 +200,23 @@ fn is_shared_child() -> bool {
 
 /// Writes a record behind those of the thread's chunk, and says that it is there.
 #[inline]
-fn append<'a>(recorder: &Recorder, time: u64, event: u16, fields: impl Fields<'a>) -> bool {
+fn append<'a>(recorder: &Recorder, head: &Head, event: u16, fields: impl Fields<'a>) -> bool {
     let (chunk, used) = (recorder.chunk.get(), recorder.used.get());
     let Some(room) = CHUNK.checked_sub(used) else { return false };
     // SAFETY: the chunk is mapped until this thread leaves it; nobody else writes to it, and nobody reads what lies behind
     // the end that it names.
     let rest = unsafe { core::slice::from_raw_parts_mut((chunk as *mut u8).add(used), room) };
-    let mut before = recorder.before.get();
-    let Some(length) = write_record(rest, event, time, fields, &mut before) else { return false };
-    recorder.before.set(before);
-    recorder.used.set(used + length);
     // SAFETY: the chunk begins with its head.
-    let head = unsafe { &*(chunk as *const ChunkHead) };
-    head.used.store((used + length) as u32, Ordering::Release);
-    true
+    let named = &unsafe { &*(chunk as *const ChunkHead) }.used;
+    named.store(used as u32 | WRITING, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+    let mut before = recorder.before.get();
+    let written = write_record(rest, event, now(head), fields, &mut before);
+    let end = used + written.unwrap_or(0);
+    recorder.before.set(before);
+    recorder.used.set(end);
+    named.store(end as u32, Ordering::Release);
+    written.is_some()
 }
 
 #[cold]
@@ -250,7 +253,7 @@ fn record_in_new<'a>(
         0 => recorder.place.set(kept::enter(tid, chunk)),
         place => kept::replace(place, chunk),
     }
-    append(recorder, now(head), event, fields)
+    append(recorder, head, event, fields)
 }
 
 /// Writes a record into a chunk that is used for nothing else: the thread's variables are its parent's, which goes on with
@@ -260,7 +263,7 @@ fn record_alone<'a>(head: &Head, event: u16, fields: impl Fields<'a>, tracing: &
     let Some(chunk) = take(head, tracing, system::getpid(), files::gettid()) else { return false };
     let recorder = Recorder::default();
     begin(&recorder, chunk);
-    let written = append(&recorder, now(head), event, fields);
+    let written = append(&recorder, head, event, fields);
     system::unmap(chunk, CHUNK);
     written
 }

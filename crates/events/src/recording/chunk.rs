@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use memtrial_wire::recording::{self as wire, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ENDED};
+use memtrial_wire::recording::{self as wire, CHUNK, CHUNK_HEAD, CHUNK_MAGIC, ENDED, WRITING};
 
 use super::clock::Moment;
 use super::head::{u32_at, u64_at};
@@ -14,6 +14,8 @@ pub(super) struct ChunkHead {
     pub used: usize,
     /// Whether its thread has ended.
     pub ended: bool,
+    /// Whether a record is being written, whose time is no earlier than that of the one before.
+    pub writing: bool,
     pub pid: u32,
     pub tid: u32,
     /// When it was opened.
@@ -42,12 +44,13 @@ pub(super) fn head(bytes: &[u8]) -> State {
 fn read(bytes: &[u8]) -> Option<ChunkHead> {
     let (word, long) = (|offset| u32_at(bytes, offset), |offset| u64_at(bytes, offset));
     let used = word(offset_of!(wire::ChunkHead, used))?;
-    let (used, ended) = ((used & !ENDED) as usize, used & ENDED != 0);
+    let (ended, writing) = (used & ENDED != 0, used & WRITING != 0);
+    let used = (used & !(ENDED | WRITING)) as usize;
     let valid =
         word(offset_of!(wire::ChunkHead, magic))? == CHUNK_MAGIC && (CHUNK_HEAD..=CHUNK).contains(&used);
     let moment = (long(offset_of!(wire::ChunkHead, ticks))?, long(offset_of!(wire::ChunkHead, monotonic))?);
     let (pid, tid) = (word(offset_of!(wire::ChunkHead, pid))?, word(offset_of!(wire::ChunkHead, tid))?);
-    valid.then_some(ChunkHead { used, ended, pid, tid, moment })
+    valid.then_some(ChunkHead { used, ended, writing, pid, tid, moment })
 }
 
 /// The bytes of a head.

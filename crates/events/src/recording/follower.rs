@@ -33,6 +33,8 @@ pub struct Follower {
     damaged: u64,
     /// Until when it is known what happened, while there are chunks that were not looked at yet.
     complete_until: Option<u64>,
+    /// The time of the last hit before the first one that was being written at the last poll.
+    writing: Option<u64>,
     /// Chunks that were read to their end, and not asked for yet.
     read: Vec<u64>,
 }
@@ -57,6 +59,8 @@ struct Growing {
     before: Before,
     /// Looks since it grew.
     idle: u32,
+    /// Looks since it grew in which a record was being written.
+    writing: u32,
     state: Growth,
 }
 
@@ -86,6 +90,7 @@ impl Follower {
             dropped: 0,
             damaged: 0,
             complete_until: None,
+            writing: None,
             read: Vec::new(),
         })
     }
@@ -107,6 +112,7 @@ impl Follower {
         self.dropped = counters.dropped;
         self.enter(counters.taken)?;
         let mut hits = Vec::new();
+        self.writing = None;
         let looked_at = self.quiet.len().min(MOST_QUIET);
         self.growing.extend(self.quiet.drain(..looked_at));
         let Opened { file, table, clock, .. } = &self.opened;
@@ -127,7 +133,12 @@ impl Follower {
             if head.ended {
                 chunk.state = Growth::Complete;
             }
-            chunk.idle = if head.used > chunk.read { 0 } else { chunk.idle.saturating_add(1) };
+            if head.used > chunk.read {
+                (chunk.idle, chunk.writing) = (0, 0);
+            } else {
+                chunk.idle = chunk.idle.saturating_add(1);
+            }
+            chunk.writing = if head.writing { chunk.writing.saturating_add(1) } else { 0 };
             let mut bytes = vec![0; head.used - chunk.read];
             let read = read_at_most(file, &mut bytes, at + chunk.read as u64)?;
             let mut rest = &bytes[..read];
@@ -141,6 +152,11 @@ impl Follower {
                 *last = clock.nanoseconds(record.time, chunk.moment).max(*last);
                 let (event, values) = (record.event, record.values);
                 hits.push(Hit { event, time: *last, pid: chunk.pid, tid: chunk.tid, values, stack: None });
+            }
+            // A thread that was killed there, or stands still for long, is waited for no more.
+            if (1..PATIENCE).contains(&chunk.writing) {
+                let since = (*last).max(chunk.moment.1);
+                self.writing = Some(self.writing.map_or(since, |first| first.min(since)));
             }
         }
         self.damaged += self.growing.iter().filter(|chunk| chunk.state == Growth::Damaged).count() as u64;
@@ -163,7 +179,7 @@ impl Follower {
     /// The time up to which all hits are known as of the last poll, in nanoseconds of CLOCK_MONOTONIC; `None`: until now.
     #[must_use]
     pub fn complete_until(&self) -> Option<u64> {
-        self.complete_until
+        [self.complete_until, self.writing].into_iter().flatten().min()
     }
 
     /// Where chunks begin that have been read to their end since the last call: nobody writes to them any more.
@@ -239,7 +255,17 @@ impl Follower {
         let growing = |(number, head): (u64, chunk::ChunkHead)| {
             let (pid, tid, moment) = (head.pid, head.tid, head.moment);
             let before = Before::at(moment.0);
-            Growing { number, pid, tid, moment, read: CHUNK_HEAD, before, idle: 0, state: Growth::Open }
+            Growing {
+                number,
+                pid,
+                tid,
+                moment,
+                read: CHUNK_HEAD,
+                before,
+                idle: 0,
+                writing: 0,
+                state: Growth::Open,
+            }
         };
         self.growing.extend(begun.into_iter().map(growing));
         let is_left = |chunk: &Growing| {
@@ -261,7 +287,7 @@ mod tests {
     use std::fs::OpenOptions;
     use std::os::unix::fs::FileExt;
 
-    use memtrial_wire::recording::ENDED;
+    use memtrial_wire::recording::{ENDED, WRITING};
 
     use super::*;
     use crate::Event;
@@ -346,5 +372,30 @@ mod tests {
         file.write_all_at(&(u32::from_le_bytes(used) | ENDED).to_le_bytes(), at).unwrap();
         assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
         assert_eq!((follower.take_read().len(), follower.growing.len()), (1, 0));
+    }
+
+    #[test]
+    fn hits_after_a_record_that_is_being_written_are_not_known_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let mut writer = Writer::create(&path, &table()).unwrap();
+        writer.hit(&table(), &hit(1, 1000)).unwrap();
+        writer.flush().unwrap();
+        let mut follower = Follower::open(&path).unwrap();
+        assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
+        assert_eq!(follower.complete_until(), None);
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
+        file.read_exact_at(&mut used, at).unwrap();
+        file.write_all_at(&(u32::from_le_bytes(used) | WRITING).to_le_bytes(), at).unwrap();
+        for _ in 1..PATIENCE {
+            assert!(follower.poll().unwrap().is_empty());
+            assert_eq!(follower.complete_until(), Some(1000));
+        }
+        assert!(follower.poll().unwrap().is_empty());
+        assert_eq!(follower.complete_until(), None, "it is waited for no more");
+        file.write_all_at(&used, at).unwrap();
+        assert!(follower.poll().unwrap().is_empty());
+        assert_eq!((follower.complete_until(), follower.damaged()), (None, 0));
     }
 }

@@ -105,7 +105,8 @@ impl Writer {
             return Ok(());
         }
         let moment = (hit.time, hit.time);
-        let head = ChunkHead { used: CHUNK_HEAD, ended: false, pid: hit.pid, tid: hit.tid, moment };
+        let head =
+            ChunkHead { used: CHUNK_HEAD, ended: false, writing: false, pid: hit.pid, tid: hit.tid, moment };
         let before = Before::at(hit.time);
         let mut open = Open { number: self.taken, head, before, pending: Vec::new() };
         if open.append(number, event, hit) {
