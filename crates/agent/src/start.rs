@@ -18,12 +18,12 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// Whether this program is on trial.
 static ON_TRIAL: AtomicBool = AtomicBool::new(false);
 
-/// The process in which a trial has this copy of the agent; 0: none, so that the next one may have it. A forked child finds its
-/// parent there, whose copy it can't be sure of. Read by the controller.
+/// The process in which a trial has this copy of the agent; 0: none, so that the next one may have it. A forked child finds
+/// its parent there: the same trial may go on with the copy in it, others can't be sure of it. Read by the controller.
 #[unsafe(export_name = "memtrial_occupied")]
 static OCCUPIED: AtomicU64 = AtomicU64::new(0);
-/// Of a copy that was loaded with the program, whose calls pass it for good.
-const FOR_GOOD: u64 = u64::MAX;
+/// Added for a copy that was loaded with the program, whose calls pass it for good.
+const FOR_GOOD: u64 = 1 << 63;
 
 extern "C" fn at_load(_: c_int, _: *mut *mut c_char, environment: *mut *mut c_char) {
     start();
@@ -51,7 +51,7 @@ pub fn start() {
 fn join_trial() {
     let mut buffer = [0u8; 16384];
     let Some(path) = control_path(&mut buffer) else { return };
-    OCCUPIED.store(FOR_GOOD, Ordering::Relaxed);
+    OCCUPIED.store(FOR_GOOD | me(), Ordering::Relaxed);
     let Ok(shared) = open_control(path) else { return };
     let control = shared.control();
     if !is_on_trial(control) {
@@ -88,7 +88,10 @@ fn begin_control() {
 /// Joins a trial, in a process that the agent was loaded into while it ran, maybe for another trial. Returns 0, or one of
 /// [`refusal`].
 pub fn join(path: &[u8]) -> u64 {
-    if OCCUPIED.compare_exchange(0, me(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    let before = OCCUPIED.load(Ordering::Acquire);
+    let mine = before & FOR_GOOD | me();
+    if before == mine || OCCUPIED.compare_exchange(before, mine, Ordering::AcqRel, Ordering::Relaxed).is_err()
+    {
         return refusal::TAKEN;
     }
     let refused = join_free(path);
@@ -100,7 +103,10 @@ pub fn join(path: &[u8]) -> u64 {
 
 /// Lets the next trial have this copy of the agent.
 pub fn vacate() {
-    let _ = OCCUPIED.compare_exchange(me(), 0, Ordering::AcqRel, Ordering::Relaxed);
+    let held = OCCUPIED.load(Ordering::Acquire);
+    if held & !FOR_GOOD == me() {
+        let _ = OCCUPIED.compare_exchange(held, held & FOR_GOOD, Ordering::AcqRel, Ordering::Relaxed);
+    }
 }
 
 fn me() -> u64 {

@@ -65,16 +65,26 @@ mod tests {
         }
     }
 
+    /// A function of pairs, each of which is made of the one before it, so that each doubles the length of the text.
+    fn pairs(levels: u32) -> String {
+        let mut name = "_Z1fSt4pairIiiE".to_owned();
+        for level in 0..levels {
+            // Each can be substituted twice, as a template and as its instance: the instances have the even numbers.
+            let digit = |number| char::from_digit(number, 36).expect("a digit").to_ascii_uppercase();
+            let (high, low) = (level * 2 / 36, level * 2 % 36);
+            let number: String = (high > 0).then(|| digit(high)).into_iter().chain([digit(low)]).collect();
+            name.push_str(&format!("St4pairIS{number}_S{number}_E"));
+        }
+        name
+    }
+
     #[test]
     fn a_name_that_expands_without_end_stays_mangled() {
-        // Each parameter is a pair of the one before it, so that each doubles the length of the text.
-        let mut name = "_Z1fSt4pairIiiE".to_owned();
-        for level in 0..28 {
-            let previous =
-                if level == 0 { "S_".to_owned() } else { format!("S{}_", (b'0' + level as u8 % 10) as char) };
-            name.push_str(&format!("St4pairI{previous}{previous}E"));
-        }
-        assert_eq!(demangle(&name), name);
+        assert!(demangle(&pairs(2)).ends_with(
+            ", std::pair<std::pair<std::pair<int, int>, std::pair<int, int> >, \
+             std::pair<std::pair<int, int>, std::pair<int, int> > >)"
+        ));
+        assert_eq!(demangle(&pairs(28)), pairs(28));
     }
 
     proptest::proptest! {

@@ -133,12 +133,7 @@ impl Follower {
             if head.ended {
                 chunk.state = Growth::Complete;
             }
-            if head.used > chunk.read {
-                (chunk.idle, chunk.writing) = (0, 0);
-            } else {
-                chunk.idle = chunk.idle.saturating_add(1);
-            }
-            chunk.writing = if head.writing { chunk.writing.saturating_add(1) } else { 0 };
+            let before = chunk.read;
             let mut bytes = vec![0; head.used - chunk.read];
             let read = read_at_most(file, &mut bytes, at + chunk.read as u64)?;
             let mut rest = &bytes[..read];
@@ -153,6 +148,12 @@ impl Follower {
                 let (event, values) = (record.event, record.values);
                 hits.push(Hit { event, time: *last, pid: chunk.pid, tid: chunk.tid, values, stack: None });
             }
+            if chunk.read > before {
+                (chunk.idle, chunk.writing) = (0, 0);
+            } else {
+                chunk.idle = chunk.idle.saturating_add(1);
+            }
+            chunk.writing = if head.writing { chunk.writing.saturating_add(1) } else { 0 };
             // A thread that was killed there, or stands still for long, is waited for no more.
             if (1..PATIENCE).contains(&chunk.writing) {
                 let since = (*last).max(chunk.moment.1);
