@@ -227,7 +227,8 @@ pub fn has_links() -> io::Result<bool> {
         Err(_) => return Ok(false),
     };
     let places = Places { offsets: vec![0], semaphores: vec![0], cookies: vec![0] };
-    let refused_by = |pid| link(program.as_fd(), c"/", &places, pid).err().and_then(|error| error.raw_os_error());
+    let refused_by =
+        |pid| link(program.as_fd(), c"/", &places, pid).err().and_then(|error| error.raw_os_error());
     Ok(refused_by(None) == Some(libc::EBADF) && refused_by(Some(u32::MAX)) == Some(libc::EINVAL))
 }
 
