@@ -1,7 +1,7 @@
 //! bpf(2), as far as probes need it: maps, programs and links, all gone when their descriptors are closed.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 // Of the kernel's `linux/bpf.h`.
 const MAP_CREATE: i32 = 0;
@@ -230,6 +230,25 @@ pub fn link(
     assert!(places.semaphores.len() == places.offsets.len() && places.cookies.len() == places.offsets.len());
     // SAFETY: they are of this command; the path ends in a NUL, and the three arrays have as many entries as told.
     unsafe { open(LINK_CREATE, &attributes) }
+}
+
+/// Whether this kernel has such links (Linux 6.6), and means a whole process by a pid: the first ones meant one thread
+/// (mended in 6.10 and in later 6.6). That a program for one can be loaded does not tell: kernels before took no notice of
+/// what it is for. A folder can't have probes, which is found out late, as libbpf's `probe_uprobe_multi_link` does it.
+///
+/// # Errors
+/// When no program can be loaded.
+pub fn has_links() -> io::Result<bool> {
+    let nothing = [code::set(0, 0), code::EXIT];
+    let program = match load(&nothing, Use::Multi) {
+        Ok(program) => program,
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    let places = Places { offsets: vec![0], semaphores: vec![0], cookies: vec![0] };
+    let refused_by =
+        |pid| link(program.as_fd(), c"/", &places, pid).err().and_then(|error| error.raw_os_error());
+    Ok(refused_by(None) == Some(libc::EBADF) && refused_by(Some(u32::MAX)) == Some(libc::EINVAL))
 }
 
 /// `LINUX_VERSION_CODE`

@@ -140,6 +140,8 @@ fn remove_abandoned(place: &Path) {
         let ours = digits.is_some_and(|pid| pid.parse::<u32>().is_ok());
         let mine = entry.metadata().is_ok_and(|facts| facts.is_dir() && facts.uid() == me);
         if ours && mine && is_abandoned(&entry.path()) {
+            // Where its keeper was killed, too, nobody has.
+            crate::limit::clean_up(&entry.path());
             remove(&entry.path());
         }
     }

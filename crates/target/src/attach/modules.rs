@@ -113,6 +113,12 @@ impl Modules {
             value.try_into().ok().map(u64::from_le_bytes)
         };
         let (loader, entry) = (of_auxiliary(AT_BASE).unwrap_or(0), of_auxiliary(AT_ENTRY).unwrap_or(0));
+        // Yama (`kernel.yama.ptrace_scope` 1) lets maps be read, but no memory.
+        if let Err(error) = memory_of::read(reach, entry, &mut [0])
+            && error.raw_os_error() == Some(libc::EPERM)
+        {
+            return Err(tracee::refusal(pid, reach, &error));
+        }
         let memory = |address: u64, into: &mut [u8]| memory_of::read(reach, address, into).unwrap_or(0);
         let mut modules = Modules {
             pid,

@@ -380,7 +380,7 @@ impl Drop for Tracee {
 }
 
 /// Why the kernel does not let us trace a thread.
-fn refusal(pid: i32, tid: i32, source: &io::Error) -> AttachError {
+pub(super) fn refusal(pid: i32, tid: i32, source: &io::Error) -> AttachError {
     let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap_or_default();
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     match field("TracerPid:").and_then(|tracer| tracer.parse().ok()) {

@@ -22,7 +22,7 @@ pub(super) struct Group {
     pub home: PathBuf,
     /// Whether it is one of the unified hierarchy.
     pub unified: bool,
-    /// Whether the memory controller had to be enabled for groups beside it.
+    /// Whether the memory controller has to be enabled for the folder that it is in.
     pub enabled: bool,
 }
 
@@ -49,6 +49,9 @@ pub(super) fn places(pid: i32) -> io::Result<Vec<Group>> {
         match version {
             Version::One => groups.push(group(&home, false, false)),
             Version::Two => {
+                if is_alone_in_scope(&home, pid) && lists(&home.join("cgroup.controllers"), "memory") {
+                    groups.push(group(&home, true, true));
+                }
                 // A group with processes in it can't hand the controller on to groups below ("no internal processes",
                 // cgroups(7)), unless it is the root: so the new group is mostly a neighbour of the process's own.
                 let parents = home.ancestors().take_while(|folder| folder.starts_with(&mount.point));
@@ -65,6 +68,14 @@ pub(super) fn places(pid: i32) -> io::Result<Vec<Group>> {
     Ok(groups)
 }
 
+/// Whether a process is the only one in a group that is there no longer than it has processes: a scope of systemd's
+/// (systemd.scope(5)), as desktops and containers have. Its group must stay below it then.
+fn is_alone_in_scope(home: &Path, pid: i32) -> bool {
+    let processes = fs::read_to_string(home.join("cgroup.procs")).unwrap_or_default();
+    home.extension().is_some_and(|kind| kind == "scope")
+        && processes.split_whitespace().eq([pid.to_string().as_str()])
+}
+
 /// Whether a file lists this word.
 fn lists(file: &Path, word: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|one| one == word))
@@ -77,33 +88,39 @@ fn count(text: &str, name: &str) -> u64 {
 }
 
 impl Group {
-    /// Makes the group, limits it to so many bytes, and only then moves the process there, none of whose pages move with
-    /// it.
+    /// Makes the group, limits it to so many bytes, and moves the process there, none of whose pages move with it.
     pub fn enter(&self, pid: i32, bytes: u64) -> io::Result<()> {
-        let at = |file: &Path, error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", file.display()))
-        };
-        let write = |file: PathBuf, text: String| fs::write(&file, text).map_err(|error| at(&file, error));
-        if let (true, Some(parent)) = (self.enabled, self.folder.parent()) {
-            write(parent.join("cgroup.subtree_control"), "+memory".to_owned())?;
-        }
         // One that somebody who was killed has left behind is empty by now, or it is somebody's.
         let _ = fs::remove_dir(&self.folder);
         fs::create_dir(&self.folder).map_err(|error| at(&self.folder, error))?;
-        if self.unified {
-            write(self.folder.join("memory.max"), bytes.to_string())?;
-            self.write_if_there("memory.swap.max", "0")?;
-        } else {
-            write(self.folder.join("memory.limit_in_bytes"), bytes.to_string())?;
-            self.write_if_there("memory.memsw.limit_in_bytes", &bytes.to_string())?;
+        if !self.enabled {
+            self.limit(Some(bytes))?;
         }
-        write(self.folder.join("cgroup.procs"), pid.to_string())
+        write(&self.folder.join("cgroup.procs"), &pid.to_string())?;
+        if let (true, Some(parent)) = (self.enabled, self.folder.parent()) {
+            // It is refused as long as there are processes in the parent.
+            write(&parent.join("cgroup.subtree_control"), "+memory")?;
+            self.limit(Some(bytes))?;
+        }
+        Ok(())
     }
 
-    /// Limits swap as well, where the kernel counts it.
+    /// Limits memory to so many bytes, and swap where the kernel counts it; without a number, nothing.
+    fn limit(&self, bytes: Option<u64>) -> io::Result<()> {
+        if self.unified {
+            let max = || "max".to_owned();
+            write(&self.folder.join("memory.max"), &bytes.map_or_else(max, |bytes| bytes.to_string()))?;
+            self.write_if_there("memory.swap.max", &bytes.map_or_else(max, |_| "0".to_owned()))
+        } else {
+            let bytes = bytes.map_or("-1".to_owned(), |bytes| bytes.to_string());
+            write(&self.folder.join("memory.limit_in_bytes"), &bytes)?;
+            self.write_if_there("memory.memsw.limit_in_bytes", &bytes)
+        }
+    }
+
     fn write_if_there(&self, name: &str, text: &str) -> io::Result<()> {
         let file = self.folder.join(name);
-        if file.exists() { fs::write(file, text) } else { Ok(()) }
+        if file.exists() { write(&file, text) } else { Ok(()) }
     }
 
     fn read(&self, name: &str) -> String {
@@ -130,33 +147,43 @@ impl Group {
         count(&self.read(if self.unified { "memory.events" } else { "memory.oom_control" }), "oom_kill")
     }
 
-    /// Moves all that is in the group back to where the process comes from, and removes it.
+    /// Moves all that is in the group back to where the process comes from, and removes it. What can't be moved is limited
+    /// no longer.
     pub fn leave(&self) -> io::Result<()> {
+        if let (true, Some(parent)) = (self.enabled, self.folder.parent()) {
+            // Before, as processes can't go where the controller is handed on. Refused, and rightly, where another group
+            // has come to need it.
+            let _ = fs::write(parent.join("cgroup.subtree_control"), "-memory");
+        }
         let mut last = Ok(());
         for _ in 0..TRIES {
             for pid in self.read("cgroup.procs").split_whitespace() {
+                if !self.home.exists() {
+                    // systemd removes groups that are empty.
+                    let _ = fs::create_dir(&self.home);
+                }
                 // One that has ended meanwhile is out of it, too.
-                last = fs::write(self.home.join("cgroup.procs"), pid);
+                last = write(&self.home.join("cgroup.procs"), pid);
             }
             match fs::remove_dir(&self.folder) {
-                Ok(()) => {
-                    last = Ok(());
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    last = Ok(());
-                    break;
-                }
-                Err(error) => last = last.and(Err(error)),
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => last = last.and(Err(at(&self.folder, error))),
             }
             std::thread::sleep(APART);
         }
-        if let (true, Some(parent)) = (self.enabled, self.folder.parent()) {
-            // Refused, and rightly, where another group has come to need it.
-            let _ = fs::write(parent.join("cgroup.subtree_control"), "-memory");
-        }
+        let _ = self.limit(None);
         last
     }
+}
+
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    fs::write(file, text).map_err(|error| at(file, error))
+}
+
+/// The error with the file that it is about.
+fn at(file: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 #[cfg(test)]
@@ -169,6 +196,21 @@ mod tests {
         assert_eq!(["max", "oom", "oom_kill", "none"].map(|name| count(events, name)), [12, 3, 2, 0]);
         assert_eq!(count("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", "oom_kill"), 7);
         assert_eq!(count("oom_kill x\n", "oom_kill"), 0);
+    }
+
+    #[test]
+    fn a_scope_is_left_to_its_only_process() {
+        let root = tempfile::tempdir().unwrap();
+        let within = |name: &str, processes: &str| {
+            let home = root.path().join(name);
+            fs::create_dir_all(&home).unwrap();
+            fs::write(home.join("cgroup.procs"), processes).unwrap();
+            is_alone_in_scope(&home, 12)
+        };
+        assert!(within("app-1.scope", "12\n"));
+        assert!(!within("app-1.scope", "12\n13\n"));
+        assert!(!within("app-1.scope", "123\n"));
+        assert!(!within("redis.service", "12\n"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Limited {
     record: Record,
     kept: PathBuf,
     /// Why it is not a better kind.
-    notes: Vec<String>,
+    note: Option<String>,
 }
 
 /// All that lifting the limit takes.
@@ -54,6 +54,14 @@ pub enum LimitError {
     /// There is no way for this user.
     #[error("process {pid} can't be limited: {error}")]
     Refused {
+        /// The process.
+        pid: i32,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// It can't be put back to where it was.
+    #[error("the limit of process {pid} can't be lifted: {error}")]
+    Kept {
         /// The process.
         pid: i32,
         /// What the kernel said.
@@ -99,15 +107,16 @@ impl Limited {
         let refused = |error| LimitError::Refused { pid, error };
         let stat = observe::stat_of(pid).map_err(|error| refused(io::Error::other(error.to_string())))?;
         let record = |by| Record { pid, started: stat.started, by };
-        let mut notes = Vec::new();
+        let mut note = None;
         for group in group::places(pid).unwrap_or_default() {
             let record = record(By::Group(group.clone()));
             // Before it is made, so that there is no moment in which nobody would remove it.
             record.keep(keep)?;
             match group.enter(pid, bytes) {
-                Ok(()) => return Ok(Limited { record, kept: keep.to_owned(), notes: Vec::new() }),
+                Ok(()) => return Ok(Limited { record, kept: keep.to_owned(), note: None }),
                 Err(error) => {
-                    notes.push(format!("no control group could be made: {error}"));
+                    // The others are farther from the process: who may not here, may not there.
+                    note.get_or_insert_with(|| format!("no control group could be made: {error}"));
                     let _ = group.leave();
                     let _ = fs::remove_file(keep);
                 }
@@ -119,7 +128,7 @@ impl Limited {
             let _ = record.lift();
             return Err(error);
         }
-        Ok(Limited { record, kept: keep.to_owned(), notes })
+        Ok(Limited { record, kept: keep.to_owned(), note })
     }
 
     /// How it is limited.
@@ -132,10 +141,10 @@ impl Limited {
         }
     }
 
-    /// Sentences about why it is not limited in a better way.
+    /// Why it is not limited in a better way.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// How often the limit was met, as the kernel counts; `None` where it does not.
@@ -162,7 +171,7 @@ impl Limited {
     /// When something stays in the group, or the group stays.
     pub fn release(self) -> Result<(), LimitError> {
         let pid = self.record.pid;
-        self.record.lift().map_err(|error| LimitError::Refused { pid, error })?;
+        self.record.lift().map_err(|error| LimitError::Kept { pid, error })?;
         let _ = fs::remove_file(&self.kept);
         Ok(())
     }

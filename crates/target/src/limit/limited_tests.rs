@@ -27,7 +27,7 @@ fn cgroup(pid: i32) -> String {
 fn has_groups(limited: &Limited) -> bool {
     let has = limited.kind() != Kind::AddressSpace;
     if !has {
-        eprintln!("skipped: no control groups for this user: {:?}", limited.notes());
+        eprintln!("skipped: no control groups for this user: {:?}", limited.note());
     }
     has
 }

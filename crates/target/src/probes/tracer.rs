@@ -79,14 +79,9 @@ impl Tracer {
         Ok((tracer, unwatched))
     }
 
-    /// Whether this kernel has links for many probes (Linux 6.6): a program that is made for one must be loadable.
+    /// Whether this kernel has links for many probes: see [`bpf::has_links`].
     pub(crate) fn can_link() -> Result<bool, ProbesError> {
-        let nothing = [bpf::code::set(0, 0), bpf::code::EXIT];
-        match bpf::load(&nothing, Use::Multi) {
-            Ok(_) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(ProbesError::NotAllowed),
-            Err(_) => Ok(false),
-        }
+        bpf::has_links().map_err(|_| ProbesError::NotAllowed)
     }
 
     /// The sites, by index.

@@ -120,6 +120,10 @@ fn built() -> (tempfile::TempDir, PathBuf, Vec<Watched>) {
 
 /// `None` where this machine does not allow it, which is said.
 fn attached(way: Use, watched: &[Watched], pids: &[i32], fetched: Fetched) -> Option<Tracer> {
+    if way == Use::Multi && !Tracer::can_link().unwrap_or(true) {
+        eprintln!("skipped: this kernel has no links for many probes");
+        return None;
+    }
     match Tracer::attach_by(way, watched.to_vec(), pids, fetched) {
         Ok((tracer, unwatched)) => {
             assert!(unwatched.is_empty(), "{unwatched:?}");

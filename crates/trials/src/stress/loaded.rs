@@ -151,9 +151,9 @@ pub fn load(bench: &mut Bench<'_>, place: usize, subject: Subject) -> Result<Out
     }
     let probe = under.conclude_probe(bench, &mut watched, unloaded, asked)?;
     let figures = limited.as_ref().map(|limited| (kind(limited), limited.met(), limited.killed()));
-    notes.extend(limited.iter().flat_map(Limited::notes).cloned());
+    notes.extend(limited.as_ref().and_then(Limited::note).map(str::to_owned));
     if let Some(Err(error)) = limited.map(Limited::release) {
-        notes.push(format!("the limit could not be lifted: {error}"));
+        notes.push(error.to_string());
     }
     if let (Some(suspects), true) = (suspects, under.end.is_none())
         && let Err(why) = suspects.let_go(&session, bench.lab)
