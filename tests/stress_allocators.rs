@@ -78,7 +78,7 @@ fn allocators_are_compared_without_a_target() {
         let after = one.after.unwrap_or_else(|| panic!("{}", pretty(&report)));
         assert!(after.resident > 0 && one.peak.resident > one.before.resident, "{}", pretty(&report));
         assert!(
-            one.peak.fragmentation.is_none_or(|share| (0.0..1.0).contains(&share)),
+            one.peak.fragmentation.is_none_or(|share| (0.0..=1.0).contains(&share)),
             "{}",
             pretty(&report)
         );
