@@ -359,18 +359,26 @@ mod tests {
         assert_eq!(follower.damaged(), 0);
     }
 
+    /// A recording of one hit, and its file, to add something to the bytes of the chunk in use.
+    fn one_hit(path: &Path) -> (Follower, impl Fn(u32) + use<>) {
+        let mut writer = Writer::create(path, &table()).unwrap();
+        writer.hit(&table(), &hit(1, 1000)).unwrap();
+        writer.flush().unwrap();
+        let follower = Follower::open(path).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
+        file.read_exact_at(&mut used, at).unwrap();
+        let add = move |more: u32| {
+            file.write_all_at(&(u32::from_le_bytes(used) | more).to_le_bytes(), at).unwrap();
+        };
+        (follower, add)
+    }
+
     #[test]
     fn the_chunk_of_a_thread_that_has_ended_is_read_and_left() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("recording");
-        let mut writer = Writer::create(&path, &table()).unwrap();
-        writer.hit(&table(), &hit(1, 1000)).unwrap();
-        writer.flush().unwrap();
-        let mut follower = Follower::open(&path).unwrap();
-        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
-        file.read_exact_at(&mut used, at).unwrap();
-        file.write_all_at(&(u32::from_le_bytes(used) | ENDED).to_le_bytes(), at).unwrap();
+        let (mut follower, add) = one_hit(&folder.path().join("recording"));
+        add(ENDED);
         assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
         assert_eq!((follower.take_read().len(), follower.growing.len()), (1, 0));
     }
@@ -378,24 +386,17 @@ mod tests {
     #[test]
     fn hits_after_a_record_that_is_being_written_are_not_known_yet() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("recording");
-        let mut writer = Writer::create(&path, &table()).unwrap();
-        writer.hit(&table(), &hit(1, 1000)).unwrap();
-        writer.flush().unwrap();
-        let mut follower = Follower::open(&path).unwrap();
+        let (mut follower, add) = one_hit(&folder.path().join("recording"));
         assert_eq!(follower.poll().unwrap(), [hit(1, 1000)]);
         assert_eq!(follower.complete_until(), None);
-        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let (at, mut used) = (follower.opened.chunk_at(0) + 4, [0; 4]);
-        file.read_exact_at(&mut used, at).unwrap();
-        file.write_all_at(&(u32::from_le_bytes(used) | WRITING).to_le_bytes(), at).unwrap();
+        add(WRITING);
         for _ in 1..PATIENCE {
             assert!(follower.poll().unwrap().is_empty());
             assert_eq!(follower.complete_until(), Some(1000));
         }
         assert!(follower.poll().unwrap().is_empty());
         assert_eq!(follower.complete_until(), None, "it is waited for no more");
-        file.write_all_at(&used, at).unwrap();
+        add(0);
         assert!(follower.poll().unwrap().is_empty());
         assert_eq!((follower.complete_until(), follower.damaged()), (None, 0));
     }
