@@ -108,7 +108,8 @@ pub fn find(name: &OsStr, search: Option<&OsStr>) -> Result<PathBuf, Unfit> {
 
 fn check_executable(path: &Path) -> Result<(), Unfit> {
     match fs::metadata(path) {
-        Ok(facts) if facts.permissions().mode() & 0o111 != 0 => Ok(()),
+        // Whoever opens a FIFO waits for a writer.
+        Ok(facts) if facts.is_file() && facts.permissions().mode() & 0o111 != 0 => Ok(()),
         _ => Err(Unfit::NotExecutable(path.to_owned())),
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use memtrial_events::Selection;
 use memtrial_events::memory::PROVIDER;
-use memtrial_report::wording::printable;
+use memtrial_report::wording::{plural, printable};
 use memtrial_trials::trace::backends::{BackendError, Backends};
 use memtrial_trials::trace::catalog::{self, Catalog};
 use memtrial_trials::trace::memory_events::{self, MemoryEvents, MemoryEventsError};
@@ -136,8 +136,11 @@ pub fn warnings(events: &MemoryEvents, backends: &Backends) -> Vec<String> {
     if events.damaged() > 0 {
         warnings.push(format!("{} chunks of the recording could not be read to their end", events.damaged()));
     }
-    if events.without_stack() {
-        warnings.push("some call stacks are not known".to_owned());
+    if events.lost_stacks() > 0 {
+        warnings.push(format!("{} found no room", plural(events.lost_stacks(), "call stack")));
+    }
+    if events.without_unwinder() {
+        warnings.push("no call stacks of a program whose C library is older than glibc 2.35".to_owned());
     }
     let barred = events.outsiders().barred();
     let more = barred.len().saturating_sub(NAMED);
@@ -146,7 +149,8 @@ pub fn warnings(events: &MemoryEvents, backends: &Backends) -> Vec<String> {
         warnings.push(format!("nothing is told of {program}, which was executed: {barrier}"));
     }
     if more > 0 {
-        warnings.push(format!("nor of {more} other programs that the agent can't be loaded into"));
+        let more = plural(more as u64, "more program");
+        warnings.push(format!("nothing is told of {more} that the agent can't be loaded into"));
     }
     warnings
 }

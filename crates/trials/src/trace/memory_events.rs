@@ -198,12 +198,16 @@ impl MemoryEvents {
         &self.outsiders
     }
 
-    /// Call stacks that are not known: a program had no unwinder that takes no lock, or there was no room for more.
+    /// Call stacks that found no room in the table of sites.
     #[must_use]
-    pub fn without_stack(&self) -> bool {
-        let control = self.memory.control();
-        self.stacks.is_some()
-            && (control.no_unwinder.load(Ordering::Relaxed) != 0 || control.lost.load(Ordering::Relaxed) > 0)
+    pub fn lost_stacks(&self) -> u64 {
+        self.memory.control().lost.load(Ordering::Relaxed)
+    }
+
+    /// Whether call stacks are wanted, and a program's C library has no way to unwind that takes no lock.
+    #[must_use]
+    pub fn without_unwinder(&self) -> bool {
+        self.stacks.is_some() && self.memory.control().no_unwinder.load(Ordering::Relaxed) != 0
     }
 
     /// Events that some backend could not take.

@@ -96,6 +96,22 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, script) = (folder.path().join("fifo"), folder.path().join("script"));
+        assert!(
+            std::process::Command::new("mkfifo").args(["-m", "755"]).arg(&fifo).status().unwrap().success()
+        );
+        std::fs::write(&script, format!("#!{}\n", fifo.display())).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut outsiders = Outsiders::new();
+        for path in [&fifo, &script] {
+            outsiders.look(&executed(&path.display().to_string()));
+        }
+        assert_eq!(outsiders.barred().len(), 0);
+    }
+
+    #[test]
     fn a_relative_path_is_that_of_the_process() {
         let here = std::env::current_dir().unwrap();
         assert_eq!(of_process(std::process::id(), OsStr::new("./a")), here.join("./a"));
