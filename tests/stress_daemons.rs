@@ -30,13 +30,14 @@ fn holds(packaged: &Packaged, choose: impl FnOnce(&Daemon) -> (i32, Round)) -> R
     let report = stress.on(pid, &load()).arguments(["--probe", &packaged.act]).run().stress_report();
     let under_load = client.rounds() - rounds;
     client.wait(10);
+    is_held(&report);
+    // While the client is there: a process that serves it alone ends with it.
+    wait_for_threads(pid, &before);
     if let Err(wrong) = client.stop() {
         panic!("{wrong}\n{}\n{}", daemon.said(), pretty(&report));
     }
     assert!(under_load > 10, "{under_load}\n{}", pretty(&report));
-    is_held(&report);
     assert_eq!((loaded(&report).pid, loaded(&report).way), (pid, Way::Attach), "{}", pretty(&report));
-    wait_for_threads(pid, &before);
     assert!(daemon.is_alive(), "{}\n{}", daemon.said(), pretty(&report));
     // So PostgreSQL and nginx say of processes of their own.
     for word in ["terminated by signal", "exited on signal"] {

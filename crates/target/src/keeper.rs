@@ -37,6 +37,7 @@ pub fn enter(started: Started, clean_up: fn(&Path)) -> io::Result<PathBuf> {
     let mut before = signal_set(&[]);
     // SAFETY: both sets are initialised.
     unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const signals, &raw mut before) };
+    let keeper = std::process::id();
     // SAFETY: there is one thread, so the child is a full process.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -46,6 +47,10 @@ pub fn enter(started: Started, clean_up: fn(&Path)) -> io::Result<PathBuf> {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0);
                 libc::prctl(libc::PR_SET_NAME, c"trial-worker".as_ptr(), 0, 0, 0);
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+            }
+            // Killed before the kernel was told of it, the keeper cleans up after nobody.
+            if std::os::unix::process::parent_id() != keeper {
+                std::process::exit(128 + libc::SIGTERM);
             }
             if adopt {
                 processes::adopt_orphans();
